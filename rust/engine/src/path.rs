@@ -1,0 +1,71 @@
+//! Stream paths, after percent-decoding: 1..1,024 bytes of UTF-8, segments neither empty nor `.`
+//! nor `..`, no control characters. Two spellings of one path are one stream.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A valid stream path, without a leading slash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamPath(Arc<str>);
+
+/// Longest path in bytes.
+pub const MAX_PATH_BYTES: usize = 1024;
+
+/// Why a path was refused; says what would be right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PathError {
+    /// No bytes.
+    #[error("a stream path has 1 to {MAX_PATH_BYTES} bytes, this one is empty")]
+    Empty,
+    /// Too many bytes.
+    #[error("a stream path has 1 to {MAX_PATH_BYTES} bytes, this one has {value}")]
+    TooLong {
+        /// Its length in bytes.
+        value: usize,
+    },
+    /// An empty, `.` or `..` segment.
+    #[error("a segment of a stream path may not be {segment:?}")]
+    Segment {
+        /// The segment.
+        segment: String,
+    },
+    /// A control character.
+    #[error("a stream path may not hold control characters, this one has U+{code:04X}")]
+    Control {
+        /// The character's code point.
+        code: u32,
+    },
+}
+
+impl StreamPath {
+    /// Checks a decoded path (no leading slash).
+    pub fn new(path: &str) -> Result<Self, PathError> {
+        if path.is_empty() {
+            return Err(PathError::Empty);
+        }
+        if path.len() > MAX_PATH_BYTES {
+            return Err(PathError::TooLong { value: path.len() });
+        }
+        if let Some(c) = path.chars().find(|c| c.is_control()) {
+            return Err(PathError::Control { code: c.into() });
+        }
+        if let Some(segment) = path.split('/').find(|s| matches!(*s, "" | "." | "..")) {
+            return Err(PathError::Segment {
+                segment: segment.to_owned(),
+            });
+        }
+        Ok(Self(path.into()))
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for StreamPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,1 @@
+//! PyO3 bindings, thin: no rules of any kind live here.

@@ -1,0 +1,57 @@
+//! The file-system seam: everything the store does to a disk goes through here, so that a
+//! simulated disk can take its place.
+
+use std::any::Any;
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How to open a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// It must exist; for reading.
+    Read,
+    /// It must exist; for reading and writing.
+    Write,
+    /// It must not exist; for reading and writing.
+    CreateNew,
+}
+
+/// A file system.
+pub trait Fs: Send + Sync + 'static {
+    /// Creates a directory and its parents.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Opens a file.
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>>;
+    /// Renames a file, replacing what was there.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Names of the files in a directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Makes creations, renames and removals in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes an exclusive lock named by a file, writing `holder` into it; the lock is released when
+    /// the value is dropped. `Err(WouldBlock)` carries the present holder's text.
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>>;
+}
+
+/// An open file. Positions are byte offsets from its start.
+pub trait FsFile: Send + Sync {
+    /// Writes all slices at `offset`, one after the other.
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// Fills `buf` from `offset`; `UnexpectedEof` when the file is shorter.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Reserves space for `len` bytes (and sets that length), or `StorageFull`.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Sets the length.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the content (and what is needed to read it) durable.
+    fn sync_data(&self) -> io::Result<()>;
+}
