@@ -6,6 +6,12 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub mod os;
+pub mod sim;
+
+pub use os::OsFs;
+pub use sim::SimFs;
+
 /// How to open a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
@@ -18,8 +24,10 @@ pub enum Open {
 }
 
 /// A file system.
+///
+/// A full disk answers [`io::ErrorKind::StorageFull`] wherever space is taken.
 pub trait Fs: Send + Sync + 'static {
-    /// Creates a directory and its parents.
+    /// Creates a directory and its parents, durably; one that exists is fine.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Opens a file.
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>>;
@@ -27,18 +35,19 @@ pub trait Fs: Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Names of the files in a directory.
+    /// Names (without the directory) of the files in a directory, sorted; no subdirectories.
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes an exclusive lock named by a file, writing `holder` into it; the lock is released when
-    /// the value is dropped. `Err(WouldBlock)` carries the present holder's text.
+    /// the value is dropped, or its process dies; the file stays. `Err(WouldBlock)` displays as the
+    /// present holder's text.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>>;
 }
 
 /// An open file. Positions are byte offsets from its start.
 pub trait FsFile: Send + Sync {
-    /// Writes all slices at `offset`, one after the other.
+    /// Writes all slices at `offset`, one after the other. After an error any part may be written.
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
     /// Fills `buf` from `offset`; `UnexpectedEof` when the file is shorter.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
@@ -48,7 +57,8 @@ pub trait FsFile: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
-    /// Reserves space for `len` bytes (and sets that length), or `StorageFull`.
+    /// Reserves space for `len` bytes, and makes the file that long if it is shorter, or
+    /// `StorageFull`. Bytes never written read as zeros.
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Sets the length.
     fn set_len(&self, len: u64) -> io::Result<()>;

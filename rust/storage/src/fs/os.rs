@@ -1,0 +1,298 @@
+//! The operating system's files.
+
+use std::any::Any;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
+use super::{Fs, FsFile, Open};
+
+/// Most slices the kernel takes in one vectored write (`UIO_MAXIOV`).
+const IOV_MAX: usize = 1024;
+
+/// Longest holder text read back from a lock file.
+const HOLDER_BYTES: u64 = 1024;
+
+/// The operating system's files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsFs;
+
+struct OsFile(File);
+
+impl Fs for OsFs {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let missing: Vec<&Path> = dir
+            .ancestors()
+            .take_while(|d| !d.as_os_str().is_empty() && !d.exists())
+            .collect();
+        for dir in missing.into_iter().rev() {
+            match DirBuilder::new().mode(0o750).create(dir) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(full(e)),
+                _ => self.sync_dir(parent(dir))?,
+            }
+        }
+        if dir.is_dir() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotADirectory.into())
+        }
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match how {
+            Open::Read => {}
+            Open::Write => _ = options.write(true),
+            Open::CreateNew => _ = options.write(true).create_new(true),
+        }
+        Ok(Arc::new(OsFile(options.open(path).map_err(full)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to).map_err(full)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file() {
+                names.push(PathBuf::from(entry.file_name()));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all().map_err(full)
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(full)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut bytes = Vec::new();
+                file.take(HOLDER_BYTES).read_to_end(&mut bytes)?;
+                let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+                let text = if text.is_empty() {
+                    "another process".to_owned()
+                } else {
+                    text
+                };
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+            }
+            Err(TryLockError::Error(e)) => return Err(e),
+        }
+        file.set_len(0)?;
+        file.write_all(holder.as_bytes()).map_err(full)?;
+        Ok(Box::new(file))
+    }
+}
+
+impl FsFile for OsFile {
+    fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+        // Empty slices at the front would make a write of nothing look like a refusal.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            let batch = &slices[..slices.len().min(IOV_MAX)];
+            match rustix::io::pwritev(&self.0, batch, offset) {
+                Ok(0) if batch.iter().all(|s| s.is_empty()) => {
+                    let empty = batch.len();
+                    slices = &mut slices[empty..];
+                }
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    IoSlice::advance_slices(&mut slices, written);
+                    offset += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(full(e.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        if len == 0 {
+            return Ok(());
+        }
+        loop {
+            match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+                Ok(()) => return Ok(()),
+                Err(Errno::INTR) => {}
+                // A file system that cannot reserve still gets the length; a full disk then shows
+                // at the write.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    return if self.len()? < len {
+                        self.set_len(len)
+                    } else {
+                        Ok(())
+                    };
+                }
+                Err(e) => return Err(full(e.into())),
+            }
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len).map_err(full)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data().map_err(full)
+    }
+}
+
+/// The directory that holds `path`.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+/// An exhausted quota is a full disk to us.
+fn full(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::QuotaExceeded {
+        io::Error::new(io::ErrorKind::StorageFull, error)
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(dir: &tempfile::TempDir, name: &str) -> Arc<dyn FsFile> {
+        OsFs.open(&dir.path().join(name), Open::CreateNew).unwrap()
+    }
+
+    #[test]
+    fn more_slices_than_the_kernel_takes_at_once_are_all_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "f");
+        let parts: Vec<Vec<u8>> = (0..3000_usize).map(|i| vec![i as u8; i % 5]).collect();
+        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|p| IoSlice::new(p)).collect();
+        file.write_all_at(&mut slices, 10).unwrap();
+
+        let mut expected = vec![0; 10];
+        expected.extend(parts.concat());
+        let mut got = vec![0; expected.len()];
+        file.read_exact_at(&mut got, 0).unwrap();
+        assert_eq!(got, expected);
+        assert_eq!(file.len().unwrap(), expected.len() as u64);
+    }
+
+    #[test]
+    fn slices_that_are_all_empty_are_written_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "f");
+        file.write_all_at(&mut [IoSlice::new(b""), IoSlice::new(b"")], 5)
+            .unwrap();
+        file.write_all_at(&mut [], 5).unwrap();
+        assert!(file.is_empty().unwrap());
+    }
+
+    #[test]
+    fn allocate_lengthens_never_shortens_and_reads_as_zeros() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "f");
+        file.write_all_at(&mut [IoSlice::new(b"abc")], 0).unwrap();
+        file.allocate(8192).unwrap();
+        assert_eq!(file.len().unwrap(), 8192);
+        file.allocate(10).unwrap();
+        assert_eq!(file.len().unwrap(), 8192);
+        let mut got = [1; 8];
+        file.read_exact_at(&mut got, 0).unwrap();
+        assert_eq!(&got, b"abc\0\0\0\0\0");
+    }
+
+    #[test]
+    fn an_allocation_no_disk_can_hold_says_that_space_is_short() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "f");
+        let kind = file.allocate(1 << 42).unwrap_err().kind();
+        assert!(
+            matches!(
+                kind,
+                io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge
+            ),
+            "{kind:?}"
+        );
+        assert!(file.is_empty().unwrap());
+    }
+
+    #[test]
+    fn the_second_to_lock_is_told_who_holds_it_until_the_first_lets_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let held = OsFs.lock(&path, "the first, a long text").unwrap();
+        let refused = OsFs.lock(&path, "second").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(refused.to_string(), "the first, a long text");
+        drop(held);
+        let held = OsFs.lock(&path, "second").unwrap();
+        let refused = OsFs.lock(&path, "third").unwrap_err();
+        assert_eq!(refused.to_string(), "second");
+        drop(held);
+    }
+
+    #[test]
+    fn create_new_refuses_a_file_that_exists_and_the_others_one_that_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(create(&dir, "f"));
+        let again = OsFs.open(&dir.path().join("f"), Open::CreateNew);
+        assert_eq!(again.err().unwrap().kind(), io::ErrorKind::AlreadyExists);
+        for how in [Open::Read, Open::Write] {
+            let missing = OsFs.open(&dir.path().join("g"), how);
+            assert_eq!(missing.err().unwrap().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn directories_are_made_with_parents_and_listed_without_subdirectories() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        OsFs.create_dir_all(&deep).unwrap();
+        OsFs.create_dir_all(&deep).unwrap();
+        OsFs.open(&deep.join("2"), Open::CreateNew).unwrap();
+        OsFs.open(&deep.join("1"), Open::CreateNew).unwrap();
+        OsFs.create_dir_all(&deep.join("sub")).unwrap();
+        assert_eq!(
+            OsFs.list(&deep).unwrap(),
+            [PathBuf::from("1"), PathBuf::from("2")]
+        );
+        OsFs.rename(&deep.join("2"), &deep.join("1")).unwrap();
+        OsFs.sync_dir(&deep).unwrap();
+        assert_eq!(OsFs.list(&deep).unwrap(), [PathBuf::from("1")]);
+        OsFs.remove(&deep.join("1")).unwrap();
+        assert!(OsFs.list(&deep).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,444 @@
+//! A file system in memory: the disk of `:memory:` engines, and a disk that loses power on demand.
+//!
+//! When told to [`record`](SimFs::record), it keeps every operation with its bytes, and
+//! [`crash`](SimFs::crash) builds the disks that a power cut could have left behind. Nothing counts
+//! as durable but what `sync_data` and `sync_dir` covered; closing a file syncs nothing.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use rustix::io::Errno;
+
+use super::{Fs, FsFile, Open};
+use content::Content;
+use journal::{FileId, Journal, Op};
+
+mod content;
+mod crash;
+mod fault;
+mod journal;
+
+pub use crash::{Crash, Policy};
+pub use fault::{Fault, FaultKind, OpClass};
+
+/// A file system in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct SimFs {
+    disk: Arc<Mutex<Disk>>,
+}
+
+#[derive(Default)]
+struct Disk {
+    names: BTreeMap<PathBuf, Arc<Inode>>,
+    dirs: BTreeSet<PathBuf>,
+    locks: HashMap<PathBuf, String>,
+    last_id: FileId,
+    /// `None` while nothing is recorded.
+    journal: Option<Journal>,
+    faults: Vec<Fault>,
+    capacity: Option<u64>,
+}
+
+struct Inode {
+    id: FileId,
+    content: RwLock<Content>,
+}
+
+struct SimFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: Arc<Inode>,
+    writable: bool,
+}
+
+struct Held {
+    disk: Arc<Mutex<Disk>>,
+    path: PathBuf,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.disk.lock().locks.remove(&self.path);
+    }
+}
+
+impl SimFs {
+    /// An empty file system.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty file system that records from the start.
+    pub fn recording() -> Self {
+        let fs = Self::default();
+        fs.record();
+        fs
+    }
+
+    /// Begins to record: what is there now counts as durable, what was recorded before is dropped.
+    pub fn record(&self) {
+        let mut disk = self.disk.lock();
+        let mut journal = Journal::default();
+        for (path, inode) in &disk.names {
+            journal.names.insert(path.clone(), inode.id);
+            journal.files.insert(inode.id, inode.content.read().clone());
+        }
+        disk.journal = Some(journal);
+    }
+
+    /// How many operations were recorded. What was acknowledged by now must survive a crash at
+    /// this index or any later one.
+    pub fn op_count(&self) -> usize {
+        self.disk.lock().journal.as_ref().map_or(0, |j| j.ops.len())
+    }
+
+    /// What operation `index` did, for messages.
+    pub fn describe(&self, index: usize) -> String {
+        let disk = self.disk.lock();
+        let op = disk.journal.as_ref().and_then(|j| j.ops.get(index));
+        op.map_or_else(|| "nothing".to_owned(), Op::to_string)
+    }
+
+    /// The power cuts of what was recorded so far.
+    pub fn crash(&self) -> Crash {
+        let disk = self.disk.lock();
+        Crash::new(disk.journal.clone().unwrap_or_default(), disk.dirs.clone())
+    }
+
+    /// One disk as a power cut after the first `op_index` operations could have left it.
+    pub fn crash_image(&self, op_index: usize, policy: Policy, seed: u64) -> SimFs {
+        let mut crash = self.crash();
+        crash.advance_to(op_index);
+        crash.image(policy, seed)
+    }
+
+    /// Arms a fault; several may be armed at once.
+    pub fn inject(&self, fault: Fault) {
+        self.disk.lock().faults.push(fault);
+    }
+
+    /// Disarms every fault; tells how many failures were still to come.
+    pub fn heal(&self) -> u64 {
+        let faults = std::mem::take(&mut self.disk.lock().faults);
+        faults
+            .iter()
+            .fold(0, |sum, fault| sum.saturating_add(fault.times))
+    }
+
+    /// Bounds the sum of all lengths in bytes; beyond it operations answer `StorageFull`.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.disk.lock().capacity = bytes;
+    }
+
+    /// Bytes of memory that written pages take.
+    pub fn resident(&self) -> usize {
+        let disk = self.disk.lock();
+        let sizes = disk.names.values().map(|i| i.content.read().resident());
+        sizes.sum()
+    }
+
+    fn from_parts(
+        dirs: BTreeSet<PathBuf>,
+        names: &BTreeMap<PathBuf, FileId>,
+        mut content: impl FnMut(FileId) -> Content,
+    ) -> Self {
+        let mut disk = Disk {
+            dirs,
+            ..Disk::default()
+        };
+        // Two names of one file can be left by half a rename; they stay one file.
+        let mut inodes: HashMap<FileId, Arc<Inode>> = HashMap::new();
+        for (path, &id) in names {
+            let inode = inodes.entry(id).or_insert_with(|| {
+                Arc::new(Inode {
+                    id,
+                    content: RwLock::new(content(id)),
+                })
+            });
+            disk.names.insert(path.clone(), Arc::clone(inode));
+            disk.last_id = disk.last_id.max(id);
+        }
+        SimFs {
+            disk: Arc::new(Mutex::new(disk)),
+        }
+    }
+}
+
+impl Disk {
+    /// Fails when a fault is due for an operation of this class.
+    fn meet(&mut self, class: OpClass) -> io::Result<()> {
+        match self.strike(class) {
+            Some(kind) => Err(kind.error()),
+            None => Ok(()),
+        }
+    }
+
+    fn strike(&mut self, class: OpClass) -> Option<FaultKind> {
+        // Every armed fault counts the operation, also behind one that strikes.
+        let struck = self.faults.iter_mut().filter_map(|f| f.strike(class));
+        struck.fold(None, |first, kind| first.or(Some(kind)))
+    }
+
+    fn log(&mut self, op: impl FnOnce() -> Op) {
+        if let Some(journal) = &mut self.journal {
+            journal.ops.push(op());
+        }
+    }
+
+    fn need_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.dirs.contains(dir) || dir.parent().is_none() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn find(&self, path: &Path) -> io::Result<&Arc<Inode>> {
+        self.names
+            .get(path)
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn create(&mut self, path: &Path) -> io::Result<Arc<Inode>> {
+        if self.names.contains_key(path) || self.dirs.contains(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if let Some(dir) = path.parent() {
+            self.need_dir(dir)?;
+        }
+        self.last_id += 1;
+        let inode = Arc::new(Inode {
+            id: self.last_id,
+            content: RwLock::default(),
+        });
+        self.names.insert(path.to_owned(), Arc::clone(&inode));
+        self.log(|| Op::Create {
+            path: path.to_owned(),
+            file: inode.id,
+        });
+        Ok(inode)
+    }
+
+    /// Fails when `inode` cannot be `len` long for want of space.
+    fn need_space(&self, inode: &Inode, len: u64) -> io::Result<()> {
+        let Some(capacity) = self.capacity else {
+            return Ok(());
+        };
+        let others = self.names.values().filter(|i| i.id != inode.id);
+        let others: u64 = others.map(|i| i.content.read().len()).sum();
+        let present = inode.content.read().len();
+        if len > present && others.saturating_add(len) > capacity {
+            return Err(Errno::NOSPC.into());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, inode: &Inode, offset: u64, data: Bytes) {
+        inode.content.write().write(offset, &data);
+        self.log(|| Op::Write {
+            file: inode.id,
+            offset,
+            data,
+        });
+    }
+}
+
+impl Fs for SimFs {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::CreateDir)?;
+        if dir.ancestors().any(|d| disk.names.contains_key(d)) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        disk.dirs.extend(dir.ancestors().map(Path::to_owned));
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>> {
+        let mut disk = self.disk.lock();
+        let inode = if how == Open::CreateNew {
+            disk.meet(OpClass::Create)?;
+            disk.create(path)?
+        } else {
+            disk.meet(OpClass::Open)?;
+            Arc::clone(disk.find(path)?)
+        };
+        Ok(Arc::new(SimFile {
+            disk: Arc::clone(&self.disk),
+            inode,
+            writable: how != Open::Read,
+        }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::Rename)?;
+        if let Some(dir) = to.parent() {
+            disk.need_dir(dir)?;
+        }
+        let inode = Arc::clone(disk.find(from)?);
+        let file = inode.id;
+        disk.names.remove(from);
+        disk.names.insert(to.to_owned(), inode);
+        disk.log(|| Op::Rename {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            file,
+        });
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::Remove)?;
+        disk.find(path)?;
+        disk.names.remove(path);
+        disk.log(|| Op::Remove {
+            path: path.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::List)?;
+        disk.need_dir(dir)?;
+        let inside = disk.names.keys().filter(|p| p.parent() == Some(dir));
+        let mut names: Vec<PathBuf> = inside
+            .filter_map(|p| p.file_name())
+            .map(Into::into)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::SyncDir)?;
+        disk.need_dir(dir)?;
+        disk.log(|| Op::SyncDir {
+            dir: dir.to_owned(),
+        });
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::Lock)?;
+        if let Some(holder) = disk.locks.get(path) {
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, holder.clone()));
+        }
+        let found = disk.find(path).map(Arc::clone);
+        let inode = found.or_else(|_| disk.create(path))?;
+        inode.content.write().set_len(0);
+        disk.log(|| Op::SetLen {
+            file: inode.id,
+            len: 0,
+        });
+        disk.write(&inode, 0, Bytes::copy_from_slice(holder.as_bytes()));
+        disk.locks.insert(path.to_owned(), holder.to_owned());
+        Ok(Box::new(Held {
+            disk: Arc::clone(&self.disk),
+            path: path.to_owned(),
+        }))
+    }
+}
+
+impl SimFile {
+    fn need_writable(&self) -> io::Result<()> {
+        if self.writable {
+            Ok(())
+        } else {
+            Err(Errno::BADF.into())
+        }
+    }
+}
+
+impl FsFile for SimFile {
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.disk.lock();
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        let end = offset.checked_add(total as u64).ok_or(Errno::FBIG)?;
+        let fault = disk.strike(OpClass::Write);
+        if let Some(kind) = fault.filter(|kind| !kind.is_short()) {
+            return Err(kind.error());
+        }
+        disk.need_space(&self.inode, end)?;
+        if disk.journal.is_none() && fault.is_none() {
+            let mut content = self.inode.content.write();
+            let mut at = offset;
+            for slice in slices.iter() {
+                content.write(at, slice);
+                at += slice.len() as u64;
+            }
+            return Ok(());
+        }
+        let mut data = Vec::with_capacity(total);
+        slices
+            .iter()
+            .for_each(|slice| data.extend_from_slice(slice));
+        if fault.is_some() {
+            data.truncate(total / 2);
+        }
+        disk.write(&self.inode, offset, data.into());
+        fault.map_or(Ok(()), |kind| Err(kind.error()))
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.disk.lock().meet(OpClass::Read)?;
+        self.inode.content.read().read_exact(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.inode.content.read().len())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::Allocate)?;
+        disk.need_space(&self.inode, len)?;
+        self.inode.content.write().extend(len);
+        disk.log(|| Op::Allocate {
+            file: self.inode.id,
+            len,
+        });
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.disk.lock();
+        disk.meet(OpClass::SetLen)?;
+        disk.need_space(&self.inode, len)?;
+        self.inode.content.write().set_len(len);
+        disk.log(|| Op::SetLen {
+            file: self.inode.id,
+            len,
+        });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut disk = self.disk.lock();
+        let file = self.inode.id;
+        match disk.strike(OpClass::Sync) {
+            None => {
+                disk.log(|| Op::Sync { file });
+                Ok(())
+            }
+            Some(kind) => {
+                disk.log(|| Op::SyncFailed { file });
+                Err(kind.error())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
