@@ -142,6 +142,7 @@ impl FsFile for OsFile {
         if len == 0 {
             return Ok(());
         }
+        let before = self.len()?;
         loop {
             match rustix::fs::fallocate(&self.0, FallocateFlags::empty(), 0, len) {
                 Ok(()) => return Ok(()),
@@ -149,13 +150,13 @@ impl FsFile for OsFile {
                 // A file system that cannot reserve still gets the length; a full disk then shows
                 // at the write.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                    return if self.len()? < len {
-                        self.set_len(len)
-                    } else {
-                        Ok(())
-                    };
+                    return self.set_len(before.max(len));
                 }
-                Err(e) => return Err(full(e.into())),
+                Err(e) => {
+                    // Whatever was reserved before space ran out goes back, or the disk stays full.
+                    self.set_len(before)?;
+                    return Err(full(e.into()));
+                }
             }
         }
     }
@@ -235,18 +236,20 @@ mod tests {
     }
 
     #[test]
-    fn an_allocation_no_disk_can_hold_says_that_space_is_short() {
+    fn a_refused_allocation_leaves_the_file_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let file = create(&dir, "f");
-        let kind = file.allocate(1 << 42).unwrap_err().kind();
-        assert!(
-            matches!(
-                kind,
-                io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge
-            ),
-            "{kind:?}"
-        );
-        assert!(file.is_empty().unwrap());
+        file.set_len(3).unwrap();
+        // Larger than a file can be: no disk tries, and fills up, on the way.
+        assert!(file.allocate(u64::MAX >> 1).is_err());
+        assert_eq!(file.len().unwrap(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_other_errors() {
+        let file = OsFs.open(Path::new("/dev/full"), Open::Write).unwrap();
+        let refused = file.write_all_at(&mut [IoSlice::new(b"a")], 0).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

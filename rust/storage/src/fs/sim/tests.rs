@@ -33,7 +33,7 @@ fn content(fs: &SimFs, name: &str) -> Option<Vec<u8>> {
 
 /// Everything that any seed leaves of a file after the first `at` operations.
 fn outcomes(fs: &SimFs, at: usize, policy: Policy, name: &str) -> BTreeSet<Option<Vec<u8>>> {
-    let images = (0..200).map(|seed| fs.crash_image(at, policy, seed));
+    let images = (0..1000).map(|seed| fs.crash_image(at, policy, seed));
     images.map(|image| content(&image, name)).collect()
 }
 
