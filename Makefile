@@ -1,0 +1,93 @@
+# Everything starts here. Nothing but python3 (3.11 or later), cargo and node need be there first: each target
+# makes what it needs, and a second run does only what has changed since.
+
+PORT ?= 4437
+DATA ?= ./data
+ARGS ?=
+PYTHON ?= python3
+FUZZ_EXAMPLES ?= 2000
+FUZZ_CASES ?= 20000
+
+UV_VERSION := 0.13.8
+UV := .cache/uv-$(UV_VERSION)/bin/uv
+BIN := .venv/bin
+# maturin builds the extension in the same profile and target directory as the Rust tests, with the same interpreter
+# named to PyO3, so that no dependency is compiled twice.
+CARGO_FLAGS := --workspace --release --locked
+RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
+CHECKED := python tests fuzz bench tools
+
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+export PYO3_PYTHON := $(CURDIR)/$(BIN)/python
+export HYPOTHESIS_PROFILE ?= ci
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup serve test lint format test-rust test-python fuzz bench clean
+
+help: ## show this text
+	@echo 'usage: make TARGET'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'variables: PORT=$(PORT) DATA=$(DATA) ARGS="more flags of serve" (serve); FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_CASES=$(FUZZ_CASES) (fuzz)'
+
+setup: $(BIN)/durable-streams ## build the extension (release) and the command .venv/bin/durable-streams
+
+serve: setup ## serve DATA on PORT
+	@exec $(BIN)/durable-streams serve --data '$(DATA)' --port '$(PORT)' $(ARGS)
+
+test: lint test-rust test-python ## lint, then every test: Rust, Python, the official conformance suite
+
+lint: setup ## formatting, types, the stub of the extension, clippy, file lengths
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/python -m mypy.stubtest durastream._native
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- -D warnings
+	$(BIN)/python tools/check_lengths.py
+
+format: $(BIN)/.dependencies ## rewrite the sources as lint wants them
+	$(BIN)/ruff check --fix-only $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+	cargo fmt --all
+
+test-rust: $(BIN)/.dependencies ## only the Rust tests
+	$(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
+
+test-python: setup tests/conformance/node_modules/.package-lock.json ## only the Python tests and the conformance suite
+	$(BIN)/pytest
+
+fuzz: setup ## the property tests for long; failing examples are kept in fuzz/examples
+	PROPTEST_CASES=$(FUZZ_CASES) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS) prop
+	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m property --timeout=0
+
+bench: setup ## the measurements of docs/performance.md
+	$(BIN)/python -m bench
+
+clean: ## remove everything that was built or fetched (never data)
+	rm -rf .venv .cache target dist tests/conformance/node_modules
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis python/durastream/_native*.so
+	find python tests fuzz bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'python3 must be 3.11 or later; name one with PYTHON=/path/to/python3.x' >&2; exit 1; }
+	@command -v cargo >/dev/null || { echo 'cargo is missing: install Rust' >&2; exit 1; }
+	$(PYTHON) -m venv $(dir $(@D))
+	$(dir $(@D))bin/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
+
+$(BIN)/.dependencies: $(UV) uv.lock pyproject.toml
+	@$(UV) sync --quiet --frozen --no-install-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+$(BIN)/durable-streams: $(BIN)/.dependencies $(RUST_SOURCES)
+	$(BIN)/maturin develop --release --locked --uv
+	@touch $@
+
+tests/conformance/node_modules/.package-lock.json: tests/conformance/package.json tests/conformance/package-lock.json
+	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or later' >&2; exit 1; }
+	npm ci --prefix tests/conformance --no-progress --loglevel=error
+	@touch $@

@@ -1,0 +1,77 @@
+"""The official server suite, all of it, against `durable-streams serve` as users start it."""
+
+import json
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.server import Server
+
+HERE = Path(__file__).parent
+SUITE_SECONDS = 600
+# The suite's own time limits want a long-poll answered well within 4.5 s.
+LONG_POLL_SECONDS = 2
+# What version 0.3.6 holds. A suite that shrinks, or that skips more, must not pass unseen.
+EXPECTED_TESTS = 332
+LEFT_OUT_GROUP = "Reserved subscription APIs"
+LEFT_OUT_TESTS = 6
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(SUITE_SECONDS + 60)
+def test_the_official_suite_passes_but_for_subscriptions(
+    server_factory: Callable[..., Server],
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
+) -> None:
+    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS))
+    report = run_suite(server.url, tmp_path / "report.json")
+
+    cases = [case for file in report["testResults"] for case in file["assertionResults"]]
+    left_out = [case for case in cases if case["ancestorTitles"][0] == LEFT_OUT_GROUP]
+    counted = [case for case in cases if case["ancestorTitles"][0] != LEFT_OUT_GROUP]
+    outcomes = Counter(case["status"] for case in counted)
+    record_property("conformance", summary(outcomes, len(left_out)))
+
+    assert not [explain(case) for case in counted if case["status"] != "passed"]
+    assert len(counted) >= EXPECTED_TESTS
+    assert len(left_out) <= LEFT_OUT_TESTS
+    assert server.running()
+
+
+def run_suite(url: str, report: Path) -> dict[str, Any]:
+    vitest = HERE / "node_modules" / "vitest" / "vitest.mjs"
+    assert vitest.exists(), "the suite is not installed: run `make test-python`"
+    finished = subprocess.run(
+        ["node", vitest, "run", "--reporter=json", f"--outputFile={report}"],
+        cwd=HERE,
+        env=os.environ
+        | {
+            "DURASTREAM_CONFORMANCE_URL": url,
+            "DURASTREAM_CONFORMANCE_LONG_POLL_MS": str(LONG_POLL_SECONDS * 1000),
+        },
+        capture_output=True,
+        text=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    assert report.exists(), f"vitest wrote no report: {finished.stdout}{finished.stderr}"
+    parsed: dict[str, Any] = json.loads(report.read_text())
+    return parsed
+
+
+def summary(outcomes: Counter[str], left_out: int) -> str:
+    return (
+        f"official server suite: {outcomes['passed']} of {outcomes.total()} passed; "
+        f"the {left_out} of group '{LEFT_OUT_GROUP}' left out"
+    )
+
+
+def explain(case: dict[str, Any]) -> str:
+    first_lines = [message.splitlines()[0] for message in case["failureMessages"] if message]
+    return f"{case['fullName']} [{case['status']}]: {'; '.join(first_lines)}"
