@@ -84,7 +84,7 @@ $(BIN)/.dependencies: $(UV) uv.lock pyproject.toml
 	@touch $@
 
 $(BIN)/durable-streams: $(BIN)/.dependencies $(RUST_SOURCES)
-	$(BIN)/maturin develop --release --locked --uv
+	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" $(BIN)/maturin develop --release --locked --uv
 	@touch $@
 
 tests/conformance/node_modules/.package-lock.json: tests/conformance/package.json tests/conformance/package-lock.json
