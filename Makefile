@@ -11,9 +11,11 @@ FUZZ_CASES ?= 20000
 UV_VERSION := 0.13.8
 UV := .cache/uv-$(UV_VERSION)/bin/uv
 BIN := .venv/bin
-# maturin builds the extension in the same profile and target directory as the Rust tests, with the same interpreter
-# named to PyO3, so that no dependency is compiled twice.
+# The extension, the Rust tests and clippy share one profile, one target directory and what maturin tells PyO3, so
+# that no dependency is compiled twice.
 CARGO_FLAGS := --workspace --release --locked
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+AS_MATURIN = PYO3_BUILD_EXTENSION_MODULE=1 PYO3_CONFIG_FILE="$$(ls -t $(TARGET)/maturin/pyo3-config-*.txt | head -n 1)"
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 CHECKED := python tests fuzz bench tools
 
@@ -45,7 +47,7 @@ lint: setup ## formatting, types, the stub of the extension, clippy, file length
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest durastream._native
 	cargo fmt --all --check
-	cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- -D warnings
+	$(AS_MATURIN) cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- -D warnings
 	$(BIN)/python tools/check_lengths.py
 
 format: $(BIN)/.dependencies ## rewrite the sources as lint wants them
@@ -53,14 +55,14 @@ format: $(BIN)/.dependencies ## rewrite the sources as lint wants them
 	$(BIN)/ruff format $(CHECKED)
 	cargo fmt --all
 
-test-rust: $(BIN)/.dependencies ## only the Rust tests
-	$(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
+test-rust: setup ## only the Rust tests
+	$(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
 
 test-python: setup tests/conformance/node_modules/.package-lock.json ## only the Python tests and the conformance suite
 	$(BIN)/pytest
 
 fuzz: setup ## the property tests for long; failing examples are kept in fuzz/examples
-	PROPTEST_CASES=$(FUZZ_CASES) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS) prop
+	PROPTEST_CASES=$(FUZZ_CASES) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS) prop
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m property --timeout=0
 
 bench: setup ## the measurements of docs/performance.md
