@@ -1,0 +1,170 @@
+//! SSE chunks, encoded once and shared by all subscribers of a stream.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+/// What a data event is made of: a range of one life of one stream never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// Never-reused number of the stream.
+    pub(crate) stream: u64,
+    /// Position of the first byte.
+    pub(crate) start: u64,
+    /// Position behind the last byte.
+    pub(crate) end: u64,
+}
+
+/// A data event and a control event in one piece.
+#[derive(Debug, Clone)]
+struct Frame {
+    whole: Bytes,
+    data_len: usize,
+}
+
+/// Bounded in bytes, first in first out: live subscribers want what is newest.
+#[derive(Debug)]
+pub(crate) struct FrameCache {
+    inner: Mutex<Inner>,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    frames: HashMap<Key, Frame>,
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+impl FrameCache {
+    /// Keeps at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            limit,
+        }
+    }
+
+    /// The data event of `key` (made by `encode` unless known) with `control` behind it.
+    ///
+    /// `common`: `control` is what most subscribers get, so the whole piece is kept.
+    pub(crate) fn chunk(
+        &self,
+        key: Key,
+        control: &[u8],
+        common: bool,
+        encode: impl FnOnce() -> Vec<u8>,
+    ) -> Bytes {
+        let known = self.inner.lock().frames.get(&key).cloned();
+        if let Some(frame) = &known
+            && frame.whole[frame.data_len..] == *control
+        {
+            return frame.whole.clone();
+        }
+        // Encoding and copying happen outside of the lock.
+        let is_new = known.is_none();
+        let (mut whole, data_len) = match known {
+            Some(frame) => {
+                let mut copy = Vec::with_capacity(frame.data_len + control.len());
+                copy.extend_from_slice(&frame.whole[..frame.data_len]);
+                (copy, frame.data_len)
+            }
+            None => {
+                let data = encode();
+                let data_len = data.len();
+                (data, data_len)
+            }
+        };
+        whole.extend_from_slice(control);
+        let whole = Bytes::from(whole);
+        if is_new || common {
+            self.keep(
+                key,
+                Frame {
+                    whole: whole.clone(),
+                    data_len,
+                },
+            );
+        }
+        whole
+    }
+
+    fn keep(&self, key: Key, frame: Frame) {
+        // One huge append must not push everything else out.
+        if frame.whole.len() > self.limit / 4 {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        inner.bytes += frame.whole.len();
+        match inner.frames.insert(key, frame) {
+            Some(old) => inner.bytes -= old.whole.len(),
+            None => inner.order.push_back(key),
+        }
+        while inner.bytes > self.limit {
+            let Some(oldest) = inner.order.pop_front() else {
+                break;
+            };
+            if let Some(old) = inner.frames.remove(&oldest) {
+                inner.bytes -= old.whole.len();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(start: u64) -> Key {
+        Key {
+            stream: 1,
+            start,
+            end: start + 1,
+        }
+    }
+
+    #[test]
+    fn the_second_subscriber_shares_the_first_ones_bytes() {
+        let cache = FrameCache::new(1000);
+        let first = cache.chunk(key(0), b"control", true, || b"data".to_vec());
+        let second = cache.chunk(key(0), b"control", true, || unreachable!());
+        assert_eq!(first, "datacontrol");
+        assert_eq!(first.as_ptr(), second.as_ptr());
+    }
+
+    #[test]
+    fn another_control_event_reuses_the_data_and_leaves_the_common_piece() {
+        let cache = FrameCache::new(1000);
+        let own = cache.chunk(key(0), b"own", false, || b"data".to_vec());
+        assert_eq!(own, "dataown");
+        let common = cache.chunk(key(0), b"common", true, || unreachable!());
+        assert_eq!(common, "datacommon");
+        assert_eq!(
+            cache.chunk(key(0), b"own2", false, || unreachable!()),
+            "dataown2"
+        );
+        let again = cache.chunk(key(0), b"common", true, || unreachable!());
+        assert_eq!(again.as_ptr(), common.as_ptr());
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_oldest_goes_first() {
+        let cache = FrameCache::new(100);
+        for start in 0..50 {
+            cache.chunk(key(start), b"c", true, || vec![b'x'; 19]);
+        }
+        let inner = cache.inner.lock();
+        assert!(inner.bytes <= 100);
+        assert_eq!(inner.frames.len(), 5);
+        assert_eq!(inner.order.len(), 5);
+        assert!(inner.frames.contains_key(&key(49)));
+    }
+
+    #[test]
+    fn a_huge_frame_is_not_kept() {
+        let cache = FrameCache::new(100);
+        cache.chunk(key(0), b"c", true, || vec![b'x'; 26]);
+        assert_eq!(cache.inner.lock().frames.len(), 0);
+    }
+}

@@ -1,0 +1,267 @@
+//! Server-sent events as bytes (protocol section 5.8): data, control and the comment between.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use durastream_engine::wire::{self, Format};
+use durastream_engine::{Offset, Page};
+
+/// Keeps connections and their middlemen awake; no event.
+pub(crate) const HEARTBEAT: &[u8] = b":\n\n";
+
+/// How data events carry a stream's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As they are: JSON and text.
+    Text(Format),
+    /// In base64: everything else.
+    Base64,
+}
+
+impl Encoding {
+    /// For a content type.
+    pub(crate) fn of(content_type: &str, format: Format) -> Self {
+        let is_text = content_type
+            .trim_start()
+            .get(..5)
+            .is_some_and(|start| start.eq_ignore_ascii_case("text/"));
+        match format {
+            Format::Json => Self::Text(Format::Json),
+            Format::Bytes if is_text => Self::Text(Format::Bytes),
+            Format::Bytes => Self::Base64,
+        }
+    }
+
+    /// The data event of a page.
+    pub(crate) fn data(self, page: &Page) -> Vec<u8> {
+        let length: usize = page.chunks.iter().map(Bytes::len).sum();
+        let mut out = Vec::with_capacity(64 + length + length / 2);
+        out.extend_from_slice(b"event: data\n");
+        match self {
+            Self::Text(format) => {
+                let mut lines = Lines::new(&mut out);
+                for piece in wire::frame(format, page.chunks.clone()) {
+                    lines.push(&piece);
+                }
+            }
+            Self::Base64 => {
+                out.extend_from_slice(b"data:");
+                push_base64(&mut out, &page.chunks);
+            }
+        }
+        out.extend_from_slice(b"\n\n");
+        out
+    }
+}
+
+/// The control event: where to go on, flat JSON. `cursor` is absent when closed.
+pub(crate) fn control(
+    next: Offset,
+    cursor: Option<u64>,
+    up_to_date: bool,
+    closed: bool,
+) -> Vec<u8> {
+    let mut out = format!("event: control\ndata:{{\"streamNextOffset\":\"{next}\"");
+    if let Some(cursor) = cursor {
+        out.push_str(",\"streamCursor\":\"");
+        out.push_str(&cursor.to_string());
+        out.push('"');
+    }
+    if up_to_date {
+        out.push_str(",\"upToDate\":true");
+    }
+    if closed {
+        out.push_str(",\"streamClosed\":true");
+    }
+    out.push_str("}\n\n");
+    out.into_bytes()
+}
+
+fn push_base64(out: &mut Vec<u8>, chunks: &[Bytes]) {
+    let encoded = match chunks {
+        [one] => STANDARD.encode(one),
+        many => STANDARD.encode(many.concat()),
+    };
+    out.extend_from_slice(encoded.as_bytes());
+}
+
+/// Writes text as `data:` lines, split where an event stream's reader would split: at CRLF, LF and
+/// CR, also across pieces. A reader strips one space behind the colon, so a line that begins with
+/// one gets another.
+struct Lines<'a> {
+    out: &'a mut Vec<u8>,
+    at_start: bool,
+    after_cr: bool,
+}
+
+impl<'a> Lines<'a> {
+    fn new(out: &'a mut Vec<u8>) -> Self {
+        out.extend_from_slice(b"data:");
+        Self {
+            out,
+            at_start: true,
+            after_cr: false,
+        }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        let mut rest = piece;
+        if self.after_cr && rest.first() == Some(&b'\n') {
+            rest = &rest[1..];
+            self.after_cr = false;
+        }
+        while !rest.is_empty() {
+            self.after_cr = false;
+            let Some(at) = memchr::memchr2(b'\n', b'\r', rest) else {
+                self.text(rest);
+                return;
+            };
+            self.text(&rest[..at]);
+            self.out.extend_from_slice(b"\ndata:");
+            self.at_start = true;
+            let crlf = rest[at..].starts_with(b"\r\n");
+            self.after_cr = !crlf && rest[at] == b'\r';
+            rest = &rest[at + if crlf { 2 } else { 1 }..];
+        }
+    }
+
+    fn text(&mut self, text: &[u8]) {
+        if text.is_empty() {
+            return;
+        }
+        if self.at_start && text[0] == b' ' {
+            self.out.push(b' ');
+        }
+        self.at_start = false;
+        self.out.extend_from_slice(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn page(chunks: Vec<Bytes>) -> Page {
+        Page {
+            chunks,
+            start: Offset::START,
+            next: Offset::START,
+            up_to_date: true,
+            closed: false,
+        }
+    }
+
+    fn data(encoding: Encoding, chunks: &[&str]) -> String {
+        let chunks = chunks
+            .iter()
+            .map(|c| Bytes::copy_from_slice(c.as_bytes()))
+            .collect();
+        String::from_utf8(encoding.data(&page(chunks))).unwrap()
+    }
+
+    /// What a reader of event streams makes of one event.
+    fn read_back(event: &str) -> String {
+        let event = event.replace("\r\n", "\n").replace('\r', "\n");
+        let block = event.strip_suffix("\n\n").unwrap();
+        assert!(!block.contains("\n\n"), "one event only: {block:?}");
+        let lines: Vec<&str> = block
+            .split('\n')
+            .filter_map(|line| line.strip_prefix("data:"))
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn text_is_sent_as_lines_without_a_space_behind_the_colon() {
+        let text = Encoding::Text(Format::Bytes);
+        assert_eq!(
+            data(text, &["line1\nline2", "\r\nline3"]),
+            "event: data\ndata:line1\ndata:line2\ndata:line3\n\n"
+        );
+    }
+
+    #[test]
+    fn injected_events_stay_data() {
+        let text = Encoding::Text(Format::Bytes);
+        for hostile in [
+            "a\r\n\r\nevent: control\r\ndata: {}\r\n\r\nb",
+            "a\n\nevent: control\ndata: x\n\n",
+            "a\r\revent: control\rdata: x\r\r",
+        ] {
+            let event = data(text, &[hostile]);
+            assert!(!event.contains("\nevent: control"), "{event:?}");
+            assert!(!event.contains('\r'));
+        }
+    }
+
+    #[test]
+    fn json_is_one_array_per_event() {
+        assert_eq!(
+            data(Encoding::Text(Format::Json), &["{\"n\":1},", "{\"n\":2},"]),
+            "event: data\ndata:[{\"n\":1},{\"n\":2}]\n\n"
+        );
+    }
+
+    #[test]
+    fn binary_is_one_base64_text_over_all_chunks() {
+        assert_eq!(
+            data(Encoding::Base64, &["He", "llo"]),
+            "event: data\ndata:SGVsbG8=\n\n"
+        );
+    }
+
+    #[test]
+    fn only_text_and_json_go_plain() {
+        for (content_type, format, expected) in [
+            ("text/plain", Format::Bytes, Encoding::Text(Format::Bytes)),
+            (
+                "TEXT/html; charset=utf-8",
+                Format::Bytes,
+                Encoding::Text(Format::Bytes),
+            ),
+            (
+                "application/json",
+                Format::Json,
+                Encoding::Text(Format::Json),
+            ),
+            ("application/ndjson", Format::Bytes, Encoding::Base64),
+            ("application/octet-stream", Format::Bytes, Encoding::Base64),
+            ("té", Format::Bytes, Encoding::Base64),
+        ] {
+            assert_eq!(
+                Encoding::of(content_type, format),
+                expected,
+                "{content_type}"
+            );
+        }
+    }
+
+    #[test]
+    fn control_is_flat_json_with_what_applies() {
+        let next = Offset {
+            incarnation: 1,
+            position: 2,
+        };
+        assert_eq!(
+            String::from_utf8(control(next, Some(5), true, false)).unwrap(),
+            "event: control\ndata:{\"streamNextOffset\":\"0000000000000001_0000000000000002\",\
+             \"streamCursor\":\"5\",\"upToDate\":true}\n\n"
+        );
+        let closed = String::from_utf8(control(next, None, true, true)).unwrap();
+        assert!(closed.contains("\"upToDate\":true,\"streamClosed\":true"));
+        assert!(!closed.contains("streamCursor"));
+    }
+
+    proptest! {
+        #[test]
+        fn text_survives_but_for_the_kind_of_its_line_ends(chunks in proptest::collection::vec("[ a\r\n:]{0,6}", 1..5)) {
+            let borrowed: Vec<&str> = chunks.iter().map(String::as_str).collect();
+            let event = data(Encoding::Text(Format::Bytes), &borrowed);
+            let whole = chunks.concat().replace("\r\n", "\n").replace('\r', "\n");
+            prop_assert_eq!(read_back(&event), whole);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! One page at a time of one stream: hot ones at once, cold ones where blocking is allowed, and a
+//! watch for what comes next.
+
+use std::sync::Arc;
+
+use durastream_engine::wire::Format;
+use durastream_engine::{
+    CompletionSink, Expiry, From as Start, LookupError, Page, PageError, Reader, WatchFor, WatchId,
+};
+
+/// What does not change while a stream is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    /// Never-reused number of the stream.
+    pub(crate) id: u64,
+    /// Content type, verbatim.
+    pub(crate) content_type: Arc<str>,
+    /// How its wire bytes are framed.
+    pub(crate) format: Format,
+    /// When it ends by itself.
+    pub(crate) expiry: Option<Expiry>,
+}
+
+/// A reader with a position.
+pub(crate) struct Paging {
+    reader: Reader,
+    from: Start,
+    max_bytes: usize,
+    fetched: Option<Result<Page, PageError>>,
+    watch: Option<WatchId>,
+}
+
+impl Paging {
+    /// Begins at `from`, with pages of `max_bytes`.
+    pub(crate) fn new(reader: Reader, from: Start, max_bytes: usize) -> Self {
+        Self {
+            reader,
+            from,
+            max_bytes,
+            fetched: None,
+            watch: None,
+        }
+    }
+
+    /// Describes the stream.
+    pub(crate) fn subject(&self) -> Result<Subject, LookupError> {
+        let info = self.reader.info()?;
+        Ok(Subject {
+            id: info.id,
+            format: Format::of(&info.content_type),
+            content_type: info.content_type,
+            expiry: info.expiry,
+        })
+    }
+
+    /// The page at the position; `None`: call [`Self::block`] first, it is not in memory.
+    pub(crate) fn poll(&mut self) -> Option<Result<Page, PageError>> {
+        self.unwatch();
+        if let Some(fetched) = self.fetched.take() {
+            return Some(fetched);
+        }
+        self.reader
+            .is_hot(self.from, self.max_bytes)
+            .then(|| self.reader.page(self.from, self.max_bytes))
+    }
+
+    /// Reads the page from disk, for the next [`Self::poll`].
+    pub(crate) fn block(&mut self) {
+        self.fetched = Some(self.reader.page(self.from, self.max_bytes));
+    }
+
+    /// Goes on behind `page`. After an empty page that is the true tail, also for a position one
+    /// beyond it: the next append is then given whole, however short.
+    pub(crate) fn advance(&mut self, page: &Page) {
+        self.from = Start::At(page.next);
+    }
+
+    /// Asks for a wake at data beyond the position, closure or deletion.
+    pub(crate) fn watch(&mut self, sink: &Arc<dyn CompletionSink>, token: u64) {
+        self.unwatch();
+        if let Start::At(position) = self.from {
+            self.watch = Some(self.reader.watch(WatchFor::Readable(position), sink, token));
+        }
+    }
+
+    fn unwatch(&mut self) {
+        if let Some(id) = self.watch.take() {
+            self.reader.unwatch(id);
+        }
+    }
+}
+
+impl Drop for Paging {
+    fn drop(&mut self) {
+        self.unwatch();
+    }
+}
+
+/// Whether a page carries data.
+pub(crate) fn has_data(page: &Page) -> bool {
+    page.chunks.iter().any(|chunk| !chunk.is_empty())
+}
