@@ -6,21 +6,23 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io::{self, IoSlice};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use rustix::io::Errno;
 
 use super::{Fs, FsFile, Open};
 use content::Content;
+use file::SimFile;
 use journal::{FileId, Journal, Op};
 
 mod content;
 mod crash;
 mod fault;
+mod file;
 mod journal;
 
 pub use crash::{Crash, Policy};
@@ -30,6 +32,8 @@ pub use fault::{Fault, FaultKind, OpClass};
 #[derive(Clone, Default)]
 pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
+    /// The process that uses it: one of an earlier life gets errors only.
+    life: u64,
 }
 
 #[derive(Default)]
@@ -42,6 +46,7 @@ struct Disk {
     journal: Option<Journal>,
     faults: Vec<Fault>,
     capacity: Option<u64>,
+    life: u64,
 }
 
 struct Inode {
@@ -49,20 +54,16 @@ struct Inode {
     content: RwLock<Content>,
 }
 
-struct SimFile {
-    disk: Arc<Mutex<Disk>>,
-    inode: Arc<Inode>,
-    writable: bool,
-}
-
 struct Held {
-    disk: Arc<Mutex<Disk>>,
+    fs: SimFs,
     path: PathBuf,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.disk.lock().locks.remove(&self.path);
+        if let Ok(mut disk) = self.fs.enter() {
+            disk.locks.remove(&self.path);
+        }
     }
 }
 
@@ -116,6 +117,19 @@ impl SimFs {
         crash.image(policy, seed)
     }
 
+    /// The process that uses the file system dies, and the next one gets what is returned. What was
+    /// written stays, synced or not; locks are free; whatever the dead one still has open, and every
+    /// earlier handle to the file system, answers `EIO` and changes nothing.
+    pub fn kill(&self) -> SimFs {
+        let mut disk = self.disk.lock();
+        disk.life += 1;
+        disk.locks.clear();
+        SimFs {
+            disk: Arc::clone(&self.disk),
+            life: disk.life,
+        }
+    }
+
     /// Arms a fault; several may be armed at once.
     pub fn inject(&self, fault: Fault) {
         self.disk.lock().faults.push(fault);
@@ -164,6 +178,17 @@ impl SimFs {
         }
         SimFs {
             disk: Arc::new(Mutex::new(disk)),
+            life: 0,
+        }
+    }
+
+    /// The disk, unless this process is dead.
+    fn enter(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk.lock();
+        if disk.life == self.life {
+            Ok(disk)
+        } else {
+            Err(Errno::IO.into())
         }
     }
 }
@@ -249,7 +274,7 @@ impl Disk {
 
 impl Fs for SimFs {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::CreateDir)?;
         if dir.ancestors().any(|d| disk.names.contains_key(d)) {
             return Err(io::ErrorKind::NotADirectory.into());
@@ -259,7 +284,7 @@ impl Fs for SimFs {
     }
 
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         let inode = if how == Open::CreateNew {
             disk.meet(OpClass::Create)?;
             disk.create(path)?
@@ -268,14 +293,14 @@ impl Fs for SimFs {
             Arc::clone(disk.find(path)?)
         };
         Ok(Arc::new(SimFile {
-            disk: Arc::clone(&self.disk),
+            fs: self.clone(),
             inode,
             writable: how != Open::Read,
         }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::Rename)?;
         if let Some(dir) = to.parent() {
             disk.need_dir(dir)?;
@@ -293,7 +318,7 @@ impl Fs for SimFs {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::Remove)?;
         disk.find(path)?;
         disk.names.remove(path);
@@ -304,7 +329,7 @@ impl Fs for SimFs {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::List)?;
         disk.need_dir(dir)?;
         let inside = disk.names.keys().filter(|p| p.parent() == Some(dir));
@@ -317,7 +342,7 @@ impl Fs for SimFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::SyncDir)?;
         disk.need_dir(dir)?;
         disk.log(|| Op::SyncDir {
@@ -327,7 +352,7 @@ impl Fs for SimFs {
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
-        let mut disk = self.disk.lock();
+        let mut disk = self.enter()?;
         disk.meet(OpClass::Lock)?;
         if let Some(holder) = disk.locks.get(path) {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, holder.clone()));
@@ -342,101 +367,9 @@ impl Fs for SimFs {
         disk.write(&inode, 0, Bytes::copy_from_slice(holder.as_bytes()));
         disk.locks.insert(path.to_owned(), holder.to_owned());
         Ok(Box::new(Held {
-            disk: Arc::clone(&self.disk),
+            fs: self.clone(),
             path: path.to_owned(),
         }))
-    }
-}
-
-impl SimFile {
-    fn need_writable(&self) -> io::Result<()> {
-        if self.writable {
-            Ok(())
-        } else {
-            Err(Errno::BADF.into())
-        }
-    }
-}
-
-impl FsFile for SimFile {
-    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
-        self.need_writable()?;
-        let mut disk = self.disk.lock();
-        let total: usize = slices.iter().map(|s| s.len()).sum();
-        let end = offset.checked_add(total as u64).ok_or(Errno::FBIG)?;
-        let fault = disk.strike(OpClass::Write);
-        if let Some(kind) = fault.filter(|kind| !kind.is_short()) {
-            return Err(kind.error());
-        }
-        disk.need_space(&self.inode, end)?;
-        if disk.journal.is_none() && fault.is_none() {
-            let mut content = self.inode.content.write();
-            let mut at = offset;
-            for slice in slices.iter() {
-                content.write(at, slice);
-                at += slice.len() as u64;
-            }
-            return Ok(());
-        }
-        let mut data = Vec::with_capacity(total);
-        slices
-            .iter()
-            .for_each(|slice| data.extend_from_slice(slice));
-        if fault.is_some() {
-            data.truncate(total / 2);
-        }
-        disk.write(&self.inode, offset, data.into());
-        fault.map_or(Ok(()), |kind| Err(kind.error()))
-    }
-
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.disk.lock().meet(OpClass::Read)?;
-        self.inode.content.read().read_exact(buf, offset)
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.inode.content.read().len())
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.need_writable()?;
-        let mut disk = self.disk.lock();
-        disk.meet(OpClass::Allocate)?;
-        disk.need_space(&self.inode, len)?;
-        self.inode.content.write().extend(len);
-        disk.log(|| Op::Allocate {
-            file: self.inode.id,
-            len,
-        });
-        Ok(())
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.need_writable()?;
-        let mut disk = self.disk.lock();
-        disk.meet(OpClass::SetLen)?;
-        disk.need_space(&self.inode, len)?;
-        self.inode.content.write().set_len(len);
-        disk.log(|| Op::SetLen {
-            file: self.inode.id,
-            len,
-        });
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        let file = self.inode.id;
-        match disk.strike(OpClass::Sync) {
-            None => {
-                disk.log(|| Op::Sync { file });
-                Ok(())
-            }
-            Some(kind) => {
-                disk.log(|| Op::SyncFailed { file });
-                Err(kind.error())
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the simulated disk promises.
 
 use std::collections::BTreeSet;
+use std::io::IoSlice;
 
 use super::*;
 
@@ -281,6 +282,31 @@ fn a_lock_ends_with_its_holder_and_is_not_found_after_a_crash() {
     drop(held);
     fs.lock(&path("LOCK"), "2").unwrap();
     assert_eq!(content(&fs, "LOCK"), Some(b"2".into()));
+}
+
+#[test]
+fn a_dead_process_changes_nothing_and_leaves_what_it_wrote() {
+    let fs = disk();
+    let file = create(&fs, "f");
+    let held = fs.lock(&path("LOCK"), "one").unwrap();
+    write(&file, 0, b"a");
+    let next = fs.kill();
+    let _lock = next.lock(&path("LOCK"), "two").unwrap();
+    drop(held);
+    assert_eq!(
+        next.lock(&path("LOCK"), "three").err().unwrap().to_string(),
+        "two"
+    );
+    let ops = next.op_count();
+    assert!(file.write_all_at(&mut [IoSlice::new(b"b")], 0).is_err());
+    assert!(file.sync_data().is_err());
+    assert!(fs.remove(&path("f")).is_err());
+    assert!(fs.open(&path("f"), Open::Read).is_err());
+    assert_eq!(next.op_count(), ops);
+    assert_eq!(content(&next, "f"), Some(b"a".into()));
+    // It was never synced.
+    let image = next.crash_image(ops, Policy::NothingUnsynced, 0);
+    assert_eq!(content(&image, "f"), None);
 }
 
 #[test]

@@ -1,0 +1,108 @@
+//! An open file of a simulated disk.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use super::journal::Op;
+use super::{Inode, OpClass, SimFs};
+use crate::fs::FsFile;
+
+pub(super) struct SimFile {
+    pub(super) fs: SimFs,
+    pub(super) inode: Arc<Inode>,
+    pub(super) writable: bool,
+}
+
+impl SimFile {
+    fn need_writable(&self) -> io::Result<()> {
+        if self.writable {
+            Ok(())
+        } else {
+            Err(Errno::BADF.into())
+        }
+    }
+}
+
+impl FsFile for SimFile {
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.fs.enter()?;
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        let end = offset.checked_add(total as u64).ok_or(Errno::FBIG)?;
+        let fault = disk.strike(OpClass::Write);
+        if let Some(kind) = fault.filter(|kind| !kind.is_short()) {
+            return Err(kind.error());
+        }
+        disk.need_space(&self.inode, end)?;
+        if disk.journal.is_none() && fault.is_none() {
+            let mut content = self.inode.content.write();
+            let mut at = offset;
+            for slice in slices.iter() {
+                content.write(at, slice);
+                at += slice.len() as u64;
+            }
+            return Ok(());
+        }
+        let mut data = Vec::with_capacity(total);
+        slices
+            .iter()
+            .for_each(|slice| data.extend_from_slice(slice));
+        if fault.is_some() {
+            data.truncate(total / 2);
+        }
+        disk.write(&self.inode, offset, data.into());
+        fault.map_or(Ok(()), |kind| Err(kind.error()))
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.fs.enter()?.meet(OpClass::Read)?;
+        self.inode.content.read().read_exact(buf, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.inode.content.read().len())
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.fs.enter()?;
+        disk.meet(OpClass::Allocate)?;
+        disk.need_space(&self.inode, len)?;
+        self.inode.content.write().extend(len);
+        disk.log(|| Op::Allocate {
+            file: self.inode.id,
+            len,
+        });
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.need_writable()?;
+        let mut disk = self.fs.enter()?;
+        disk.meet(OpClass::SetLen)?;
+        disk.need_space(&self.inode, len)?;
+        self.inode.content.write().set_len(len);
+        disk.log(|| Op::SetLen {
+            file: self.inode.id,
+            len,
+        });
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut disk = self.fs.enter()?;
+        let file = self.inode.id;
+        match disk.strike(OpClass::Sync) {
+            None => {
+                disk.log(|| Op::Sync { file });
+                Ok(())
+            }
+            Some(kind) => {
+                disk.log(|| Op::SyncFailed { file });
+                Err(kind.error())
+            }
+        }
+    }
+}
