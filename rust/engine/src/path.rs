@@ -69,3 +69,10 @@ impl fmt::Display for StreamPath {
         f.write_str(&self.0)
     }
 }
+
+/// Compares, orders and hashes like its text.
+impl std::borrow::Borrow<str> for StreamPath {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,263 @@
+//! Reading: pages of whole appends, and waiting for more (protocol sections 5.6 to 5.8 and 8).
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use crate::core::Inner;
+use crate::engine::Shared;
+use crate::errors::{LookupError, PageError};
+
+use crate::rules::info;
+use crate::span::{Span, walk};
+use crate::stream::{Phase, Stream};
+use crate::types::{From, Page, StreamInfo};
+use crate::watch::{CompletionSink, Wake, Wakes, WatchFor, WatchId};
+use crate::{Offset, StreamPath};
+
+/// Most appends of one page, so that planning it stays short.
+const PAGE_APPENDS: usize = 1 << 16;
+
+/// A stream held open for reading: finds it once, then reads and watches without its path.
+/// Holds no lock; a stream deleted meanwhile answers so.
+#[derive(Clone)]
+pub struct Reader {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: u64,
+    pub(crate) path: StreamPath,
+}
+
+/// A page before its bytes are read.
+struct Plan {
+    spans: Vec<Span>,
+    start: Offset,
+    next: Offset,
+    up_to_date: bool,
+    closed: bool,
+}
+
+impl Reader {
+    /// The durable view now.
+    pub fn info(&self) -> Result<StreamInfo, LookupError> {
+        let inner = self.shared.core.lock();
+        let stream = self.find(&inner)?;
+        Ok(info(stream, inner.durable.max(stream.created_end)))
+    }
+
+    /// Whether `page(from, max)` would not touch the disk.
+    pub fn is_hot(&self, from: From, max_bytes: usize) -> bool {
+        let plan = {
+            let inner = self.shared.core.lock();
+            self.find(&inner)
+                .map_err(PageError::from)
+                .and_then(|stream| plan(&inner, stream, from, max_bytes))
+        };
+        plan.is_ok_and(|plan| {
+            let frames: Vec<_> = plan.spans.iter().map(|span| span.frame).collect();
+            self.shared.store.is_hot(&frames)
+        })
+    }
+
+    /// Every durable append whose end lies beyond `from`, up to `max_bytes` but at least one.
+    ///
+    /// A position inside an append gives that whole append; one past the tail by 1 gives nothing
+    /// yet; one further beyond is `Gone`, like one of another life or below the floor.
+    pub fn page(&self, from: From, max_bytes: usize) -> Result<Page, PageError> {
+        let plan = {
+            let mut inner = self.shared.core.lock();
+            let plan = self
+                .find(&inner)
+                .map_err(PageError::from)
+                .and_then(|stream| plan(&inner, stream, from, max_bytes))?;
+            let bytes: u64 = plan.spans.iter().map(|span| span.len() as u64).sum();
+            inner.counts.reads += 1;
+            inner.counts.read_bytes += bytes;
+            plan
+        };
+        Ok(Page {
+            chunks: self.read(&plan.spans)?,
+            start: plan.start,
+            next: plan.next,
+            up_to_date: plan.up_to_date,
+            closed: plan.closed,
+        })
+    }
+
+    fn read(&self, spans: &[Span]) -> Result<Vec<Bytes>, PageError> {
+        let frames: Vec<_> = spans.iter().map(|span| span.frame).collect();
+        let mut chunks = match self.shared.store.read(&frames) {
+            Ok(chunks) => chunks,
+            Err(error) => {
+                // The log below a deleted or trimmed stream may have been dropped meanwhile.
+                self.find(&self.shared.core.lock())?;
+                return Err(error.into());
+            }
+        };
+        for (chunk, span) in chunks.iter_mut().zip(spans) {
+            chunk.truncate(span.len());
+        }
+        Ok(chunks)
+    }
+
+    /// Registers a wake; fires once, at once when already true.
+    pub fn watch(&self, what: WatchFor, sink: &Arc<dyn CompletionSink>, token: u64) -> WatchId {
+        let mut wakes = Wakes::default();
+        let id = {
+            let mut inner = self.shared.core.lock();
+            let inner = &mut *inner;
+            match what {
+                WatchFor::Readable(offset) => match self.pending(inner, offset) {
+                    Some(position) => inner.watches.add_readable(self.id, position, sink, token),
+                    None => {
+                        wakes.add(sink, token, Wake::Ready);
+                        inner.watches.spent()
+                    }
+                },
+                WatchFor::Decided => match inner.state.stream(self.id) {
+                    Some(stream) if stream.phase == Phase::Live && !self.shared.is_closed() => {
+                        inner.watches.add_decided(self.id, sink, token)
+                    }
+                    _ => {
+                        wakes.add(sink, token, Wake::Ready);
+                        inner.watches.spent()
+                    }
+                },
+            }
+        };
+        wakes.deliver();
+        id
+    }
+
+    /// The position to wait at, or `None` when there is nothing to wait for.
+    fn pending(&self, inner: &Inner, offset: Offset) -> Option<u64> {
+        let stream = self.find(inner).ok()?;
+        let position = stream.position(offset)?;
+        let tail = stream.tail_at(inner.durable);
+        let waits = position >= tail
+            && position <= stream.tail.max(tail + 1)
+            && !stream.closed_at(inner.durable)
+            && !self.shared.is_closed();
+        waits.then_some(position)
+    }
+
+    /// Withdraws a watch; a wake already on its way may still arrive.
+    pub fn unwatch(&self, id: WatchId) {
+        self.shared.core.lock().watches.remove(self.id, id);
+    }
+
+    /// Blocks until `page` from here would have news, or `timeout`: `false`.
+    pub fn wait_readable(&self, position: Offset, timeout: Duration) -> bool {
+        let flag = Arc::new(Flag::default());
+        let sink: Arc<dyn CompletionSink> = Arc::clone(&flag) as _;
+        let watch = self.watch(WatchFor::Readable(position), &sink, 0);
+        let woken = flag.wait(timeout);
+        if !woken {
+            self.unwatch(watch);
+        }
+        woken
+    }
+
+    /// The stream, unless that it is gone is durable or told by the clock.
+    fn find<'a>(&self, inner: &'a Inner) -> Result<&'a Stream, LookupError> {
+        let path = || self.path.clone();
+        let stream = inner
+            .state
+            .stream(self.id)
+            .ok_or_else(|| LookupError::NotFound { path: path() })?;
+        let gone = stream.gone_at(inner.durable) || stream.is_expired(self.shared.now());
+        match (gone, stream.phase) {
+            (false, _) => Ok(stream),
+            (true, Phase::Soft) => Err(LookupError::SoftDeleted { path: path() }),
+            (true, Phase::Live) if stream.forks > 0 => {
+                Err(LookupError::SoftDeleted { path: path() })
+            }
+            (true, _) => Err(LookupError::NotFound { path: path() }),
+        }
+    }
+}
+
+/// Chooses the appends of a page.
+fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<Plan, PageError> {
+    let horizon = inner.durable.max(stream.created_end);
+    let tail = stream.tail_at(horizon);
+    let from = position(stream, from, tail)?;
+    let mut spans = Vec::new();
+    let mut bytes = 0;
+    let mut more = false;
+    walk(&inner.state, stream, from, tail, |span| {
+        bytes += span.len();
+        if !spans.is_empty() && (bytes > max_bytes || spans.len() == PAGE_APPENDS) {
+            more = true;
+            return ControlFlow::Break(());
+        }
+        spans.push(span);
+        ControlFlow::Continue(())
+    });
+    let next = spans.last().map_or(tail, |span: &Span| span.end);
+    Ok(Plan {
+        start: stream.offset(spans.first().map_or(tail, |span| span.start)),
+        next: stream.offset(next),
+        up_to_date: !more,
+        closed: !more && stream.closed_at(horizon),
+        spans,
+    })
+}
+
+/// Where to read from, in a stream with this durable tail.
+fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
+    let asked = match from {
+        From::Start => return Ok(stream.floor),
+        From::Now => return Ok(tail),
+        From::At(Offset::START) if stream.floor == 0 => return Ok(0),
+        From::At(asked) => asked,
+    };
+    let gone = |why| PageError::Gone {
+        asked,
+        why,
+        earliest: stream.offset(stream.floor),
+        tail: stream.offset(tail),
+    };
+    match stream.position(asked) {
+        None => Err(gone("it is of an earlier life of this path")),
+        Some(position) if position < stream.floor => Err(gone("what was there is trimmed")),
+        Some(position) if position > stream.tail.max(tail + 1) => {
+            Err(gone("nothing was ever written there"))
+        }
+        Some(position) => Ok(position),
+    }
+}
+
+/// A wake for a blocked thread.
+#[derive(Default)]
+struct Flag {
+    set: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Flag {
+    fn wait(&self, timeout: Duration) -> bool {
+        let mut set = self.set.lock();
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => {
+                while !*set && !self.changed.wait_until(&mut set, deadline).timed_out() {}
+            }
+            None => {
+                while !*set {
+                    self.changed.wait(&mut set);
+                }
+            }
+        }
+        *set
+    }
+}
+
+impl CompletionSink for Flag {
+    fn complete(&self, batch: &mut Vec<(u64, Wake)>) {
+        batch.clear();
+        *self.set.lock() = true;
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,64 @@
+//! Whether a stream may be deleted or trimmed (protocol sections 4.2 and 5.4).
+
+use durastream_storage::Lsn;
+
+use crate::errors::ChangeError;
+use crate::event::Event;
+use crate::rules::lookup;
+use crate::span::holding;
+use crate::state::State;
+use crate::{Offset, StreamPath};
+
+/// A refusal and the LSN it depends on; `None`: for the absence of a stream.
+type Refusal = (Option<Lsn>, ChangeError);
+
+/// What becomes of a trim.
+#[derive(Debug)]
+pub(crate) enum TrimDecision {
+    /// Log this event; then the floor is there.
+    Accept(Event, Offset),
+    /// The floor is there already, by the events up to the LSN.
+    Already(Lsn, Offset),
+}
+
+pub(crate) fn decide_delete(state: &State, path: &StreamPath) -> Result<Event, Refusal> {
+    let stream = lookup(state, path).map_err(|(lsn, error)| (lsn, error.into()))?;
+    Ok(Event::Delete {
+        id: stream.id,
+        expired: false,
+    })
+}
+
+/// The new floor is the start of the append that holds `before`, so that reads stay whole.
+pub(crate) fn decide_trim(
+    state: &State,
+    path: &StreamPath,
+    before: Offset,
+) -> Result<TrimDecision, Refusal> {
+    let stream = lookup(state, path).map_err(|(lsn, error)| (lsn, error.into()))?;
+    let position = match stream.position(before) {
+        Some(position) if position <= stream.tail => position,
+        _ => {
+            return Err((
+                Some(stream.last_end),
+                ChangeError::Offset {
+                    asked: before,
+                    tail: stream.offset(stream.tail),
+                },
+            ));
+        }
+    };
+    let floor =
+        holding(state, stream, position, stream.tail).map_or(stream.tail, |span| span.start);
+    if floor <= stream.reserved_floor() {
+        let floor = stream.offset(stream.reserved_floor());
+        return Ok(TrimDecision::Already(stream.last_end, floor));
+    }
+    Ok(TrimDecision::Accept(
+        Event::Trim {
+            id: stream.id,
+            floor,
+        },
+        stream.offset(floor),
+    ))
+}

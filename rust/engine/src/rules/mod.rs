@@ -1,0 +1,15 @@
+//! The rules, pure: what a command may do to a state, and what an event does to it.
+
+mod append;
+mod apply;
+mod change;
+mod create;
+mod lookup;
+
+pub(crate) use append::{AppendDecision, decide_append};
+pub(crate) use apply::apply;
+pub(crate) use change::{TrimDecision, decide_delete, decide_trim};
+pub(crate) use create::{
+    CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, decide_create, info, is_content_type,
+};
+pub(crate) use lookup::lookup;

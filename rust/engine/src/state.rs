@@ -1,0 +1,135 @@
+//! All streams: by path, by id, by deadline. Changed by `apply` and `settle` only, so that a replay
+//! arrives at the same state.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use durastream_storage::Lsn;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::StreamPath;
+use crate::moment::Millis;
+use crate::stream::{Phase, Stream};
+
+/// Every stream there is.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// The next stream's id; ids are never reused.
+    pub(crate) next_id: u64,
+    /// Live, soft-deleted and removed (until that is durable) ones.
+    pub(crate) streams: FxHashMap<u64, Box<Stream>>,
+    /// Live and soft-deleted ones.
+    pub(crate) paths: BTreeMap<StreamPath, u64>,
+    /// Live ones that end by themselves, by the deadline they are queued under.
+    pub(crate) deadlines: BTreeSet<(Millis, u64)>,
+    pub(crate) soft_deleted: u64,
+    types: FxHashSet<Arc<str>>,
+}
+
+/// What follows from an event once it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effect {
+    /// End of the event's frame.
+    pub(crate) end: Lsn,
+    pub(crate) id: u64,
+    pub(crate) kind: EffectKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EffectKind {
+    /// There is more to read, or it is closed.
+    Changed,
+    /// Nothing below this position is left.
+    Trimmed(u64),
+    /// Only forks may read it now.
+    Softened,
+    /// Nothing is left of it.
+    Removed,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            next_id: 1,
+            streams: FxHashMap::default(),
+            paths: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            soft_deleted: 0,
+            types: FxHashSet::default(),
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn stream(&self, id: u64) -> Option<&Stream> {
+        self.streams.get(&id).map(Box::as_ref)
+    }
+
+    pub(crate) fn stream_mut(&mut self, id: u64) -> Option<&mut Stream> {
+        self.streams.get_mut(&id).map(Box::as_mut)
+    }
+
+    /// The live or soft-deleted stream at a path.
+    pub(crate) fn at(&self, path: &StreamPath) -> Option<&Stream> {
+        self.stream(*self.paths.get(path)?)
+    }
+
+    /// One shared copy of a content type.
+    pub(crate) fn intern(&mut self, content_type: &Arc<str>) -> Arc<str> {
+        if let Some(known) = self.types.get(content_type) {
+            return Arc::clone(known);
+        }
+        let owned: Arc<str> = content_type.as_ref().into();
+        self.types.insert(Arc::clone(&owned));
+        owned
+    }
+
+    /// Carries out what waited for an event to be durable.
+    pub(crate) fn settle(&mut self, effect: &Effect) {
+        match effect.kind {
+            EffectKind::Changed | EffectKind::Softened => {}
+            EffectKind::Trimmed(floor) => {
+                if let Some(stream) = self.stream_mut(effect.id) {
+                    stream.floor = floor;
+                    if let Some(extra) = &mut stream.extra
+                        && extra.pending_floor == Some(floor)
+                    {
+                        extra.pending_floor = None;
+                    }
+                    stream.drop_trimmed();
+                }
+            }
+            EffectKind::Removed => self.forget(effect.id),
+        }
+    }
+
+    fn forget(&mut self, id: u64) {
+        let Some(stream) = self.streams.remove(&id) else {
+            return;
+        };
+        debug_assert_eq!(stream.phase, Phase::Removed);
+        if let Some(origin) = stream.origin()
+            && let Some(source) = self.stream_mut(origin.source)
+        {
+            source.drop_trimmed();
+        }
+        // Two left: the set's and this stream's.
+        if Arc::strong_count(&stream.content_type) == 2 {
+            self.types.remove(&stream.content_type);
+        }
+    }
+
+    /// After a replay: everything is durable, and accesses may have gone unlogged.
+    pub(crate) fn recovered(&mut self) {
+        self.deadlines.clear();
+        for stream in self.streams.values_mut() {
+            stream.index.shrink_to_fit();
+            if let Some(lifetime) = &mut stream.lifetime
+                && stream.phase == Phase::Live
+            {
+                lifetime.recover();
+                self.deadlines.insert((lifetime.queued, stream.id));
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! One stream's state: what writers see, and what is true of it up to a given LSN.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durastream_storage::Lsn;
+use rustc_hash::FxHashMap;
+
+use crate::event::Origin;
+use crate::moment::{Millis, millis, span};
+use crate::types::{Expiry, Producer};
+use crate::wire::Format;
+use crate::{Offset, StreamPath};
+
+/// The end of an event that has not happened.
+pub(crate) const NEVER: Lsn = Lsn::MAX;
+
+/// A payload of the stream: where it ends, and the frame that holds it. It begins where the one
+/// before it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) end: u64,
+    pub(crate) lsn: Lsn,
+}
+
+/// How much of a stream is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// All of it.
+    Live,
+    /// Its data, for its forks.
+    Soft,
+    /// Nothing; kept until that is durable, for readers that may not know yet.
+    Removed,
+}
+
+/// A stream. A million of them may be idle, so rare things are boxed.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) id: u64,
+    /// Incarnation of its offsets: its own id, or that of the root of its fork tree.
+    pub(crate) root: u64,
+    pub(crate) path: StreamPath,
+    pub(crate) content_type: Arc<str>,
+    pub(crate) created_at: Millis,
+    /// End of its creation's frame; 0 when it was recovered.
+    pub(crate) created_end: Lsn,
+    /// End of its last event's frame; 0 when it was recovered.
+    pub(crate) last_end: Lsn,
+    /// End of the event that closed it, or `NEVER`.
+    pub(crate) closed_end: Lsn,
+    /// End of the event that made it anything but `Live`, or `NEVER`.
+    pub(crate) gone_end: Lsn,
+    /// The reserved tail.
+    pub(crate) tail: u64,
+    /// The durable floor.
+    pub(crate) floor: u64,
+    /// Where the first entry of `index` begins.
+    pub(crate) index_start: u64,
+    /// Its own payloads, in order.
+    pub(crate) index: Vec<Entry>,
+    /// Streams that read through it.
+    pub(crate) forks: u32,
+    pub(crate) phase: Phase,
+    pub(crate) format: Format,
+    pub(crate) lifetime: Option<Box<Lifetime>>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What few streams have.
+#[derive(Debug, Default)]
+pub(crate) struct Extra {
+    pub(crate) fork: Option<Origin>,
+    pub(crate) producers: FxHashMap<Box<str>, Progress>,
+    /// The producer triple that closed the stream.
+    pub(crate) closing: Option<Producer>,
+    pub(crate) stream_seq: Option<Box<[u8]>>,
+    /// The floor of a trim that is not durable yet.
+    pub(crate) pending_floor: Option<u64>,
+}
+
+/// What is known of a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) epoch: u64,
+    /// Highest accepted sequence number of the epoch.
+    pub(crate) seq: u64,
+}
+
+/// When a stream ends by itself.
+#[derive(Debug)]
+pub(crate) struct Lifetime {
+    pub(crate) expiry: Expiry,
+    /// Taken over from a fork's source, not asked for.
+    pub(crate) inherited: bool,
+    /// The last access that an event tells of.
+    pub(crate) logged: Millis,
+    /// The last access.
+    pub(crate) accessed: Millis,
+    /// The deadline under which the stream is queued; never later than the true one.
+    pub(crate) queued: Millis,
+}
+
+impl Lifetime {
+    pub(crate) fn new(expiry: Expiry, inherited: bool, now: Millis) -> Self {
+        let mut lifetime = Self {
+            expiry,
+            inherited,
+            logged: now,
+            accessed: now,
+            queued: 0,
+        };
+        lifetime.queued = lifetime.deadline();
+        lifetime
+    }
+
+    /// From this time on the stream is expired.
+    pub(crate) fn deadline(&self) -> Millis {
+        match self.expiry {
+            Expiry::Ttl(ttl) => self.accessed.saturating_add(span(ttl)),
+            Expiry::At(at) => millis(at),
+        }
+    }
+
+    /// How much later than `logged` an access may be without an event of its own. Recovery grants
+    /// this much, so that a stream never expires early.
+    pub(crate) fn slack(&self) -> Millis {
+        match self.expiry {
+            Expiry::Ttl(Duration::ZERO) | Expiry::At(_) => 0,
+            Expiry::Ttl(ttl) => (span(ttl) / 8).max(1000),
+        }
+    }
+
+    /// Notes an access; `true` when it wants an event.
+    pub(crate) fn access(&mut self, now: Millis) -> bool {
+        if matches!(self.expiry, Expiry::At(_)) {
+            return false;
+        }
+        self.accessed = self.accessed.max(now);
+        now > self.logged.saturating_add(self.slack())
+    }
+
+    /// Notes an access that an event tells of.
+    pub(crate) fn log(&mut self, at: Millis) {
+        self.logged = self.logged.max(at);
+        self.accessed = self.accessed.max(at);
+    }
+
+    /// After a replay: accesses that were not logged may have been this late.
+    pub(crate) fn recover(&mut self) {
+        self.accessed = self.logged.saturating_add(self.slack());
+        self.queued = self.deadline();
+    }
+}
+
+impl Stream {
+    pub(crate) fn offset(&self, position: u64) -> Offset {
+        Offset {
+            incarnation: self.root,
+            position,
+        }
+    }
+
+    /// The position of a token, or `None` when it is of another life.
+    pub(crate) fn position(&self, offset: Offset) -> Option<u64> {
+        (offset.incarnation == 0 || offset.incarnation == self.root).then_some(offset.position)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed_end != NEVER
+    }
+
+    pub(crate) fn is_expired(&self, now: Millis) -> bool {
+        self.phase == Phase::Live
+            && self
+                .lifetime
+                .as_ref()
+                .is_some_and(|lifetime| lifetime.deadline() <= now)
+    }
+
+    pub(crate) fn expiry(&self) -> Option<Expiry> {
+        self.lifetime.as_ref().map(|lifetime| lifetime.expiry)
+    }
+
+    pub(crate) fn is_sliding(&self) -> bool {
+        matches!(self.expiry(), Some(Expiry::Ttl(_)))
+    }
+
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.extra.as_ref()?.fork.as_ref()
+    }
+
+    pub(crate) fn progress(&self, producer: &str) -> Option<Progress> {
+        self.extra.as_ref()?.producers.get(producer).copied()
+    }
+
+    pub(crate) fn stream_seq(&self) -> Option<&[u8]> {
+        self.extra.as_ref()?.stream_seq.as_deref()
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// The floor as writers see it.
+    pub(crate) fn reserved_floor(&self) -> u64 {
+        let pending = self.extra.as_ref().and_then(|extra| extra.pending_floor);
+        pending.unwrap_or(self.floor)
+    }
+
+    /// The tail by the events whose frames end at or before `horizon`.
+    ///
+    /// A horizon never lies inside a frame, so a frame that begins before it ends before it.
+    pub(crate) fn tail_at(&self, horizon: Lsn) -> u64 {
+        if self.last_end <= horizon {
+            return self.tail;
+        }
+        let known = self.index.partition_point(|entry| entry.lsn < horizon);
+        match known.checked_sub(1).and_then(|last| self.index.get(last)) {
+            Some(entry) => entry.end,
+            None => self.index_start,
+        }
+    }
+
+    /// Whether it is closed by the events up to `horizon`.
+    pub(crate) fn closed_at(&self, horizon: Lsn) -> bool {
+        self.closed_end <= horizon
+    }
+
+    /// Whether it is deleted by the events up to `horizon`.
+    pub(crate) fn gone_at(&self, horizon: Lsn) -> bool {
+        self.gone_end <= horizon
+    }
+
+    /// Forgets payloads below the durable floor, unless forks may read them.
+    pub(crate) fn drop_trimmed(&mut self) {
+        if self.forks > 0 {
+            return;
+        }
+        let dropped = self.index.partition_point(|entry| entry.end <= self.floor);
+        if let Some(entry) = dropped.checked_sub(1).and_then(|last| self.index.get(last)) {
+            self.index_start = entry.end;
+            self.index.drain(..dropped);
+            if self.index.len() < self.index.capacity() / 4 {
+                self.index.shrink_to_fit();
+            }
+        }
+    }
+}
