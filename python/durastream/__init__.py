@@ -1,1 +1,101 @@
-"""Durable streams: an embeddable log engine and a server of the Durable Streams protocol."""
+"""Durable streams: an embeddable log engine and a server of the Durable Streams protocol.
+
+>>> from durastream import LogEngine
+>>> with LogEngine(":memory:") as log:
+...     _ = log.create("orders", content_type="application/json")
+...     _ = log.append("orders", b'{"n": 1}')
+...     log.read("orders").json()
+[{'n': 1}]
+"""
+
+from durastream._native import (
+    AppendResult,
+    CreateResult,
+    ListPage,
+    Offset,
+    Page,
+    RecoveryReport,
+    Stats,
+    StreamInfo,
+    __version__,
+)
+from durastream.aio import AsyncLogEngine
+from durastream.engine import LogEngine
+from durastream.errors import (
+    ContentTypeMismatch,
+    DataDamaged,
+    DirectoryInUse,
+    DurableStreamError,
+    EngineClosed,
+    ForkedProcess,
+    FormatVersion,
+    InvalidContentType,
+    InvalidForkPoint,
+    InvalidInput,
+    InvalidOffset,
+    InvalidPath,
+    InvalidPayload,
+    InvalidProducer,
+    LimitExceeded,
+    LogFailed,
+    OffsetGone,
+    OpenFailed,
+    Overloaded,
+    PayloadTooDeep,
+    ProducerEpochStart,
+    ProducerFenced,
+    ProducerGap,
+    ReadFailed,
+    SeqConflict,
+    StorageFull,
+    StreamClosed,
+    StreamDeleted,
+    StreamExists,
+    StreamNotFound,
+    TailMoved,
+)
+
+__all__ = [
+    "LogEngine",
+    "AsyncLogEngine",
+    "Offset",
+    "Page",
+    "AppendResult",
+    "CreateResult",
+    "StreamInfo",
+    "ListPage",
+    "Stats",
+    "RecoveryReport",
+    "DurableStreamError",
+    "StreamNotFound",
+    "StreamExists",
+    "StreamDeleted",
+    "StreamClosed",
+    "OffsetGone",
+    "TailMoved",
+    "SeqConflict",
+    "ContentTypeMismatch",
+    "ProducerFenced",
+    "ProducerGap",
+    "ProducerEpochStart",
+    "InvalidInput",
+    "InvalidPath",
+    "InvalidOffset",
+    "InvalidPayload",
+    "PayloadTooDeep",
+    "InvalidContentType",
+    "InvalidForkPoint",
+    "InvalidProducer",
+    "LimitExceeded",
+    "Overloaded",
+    "StorageFull",
+    "LogFailed",
+    "ReadFailed",
+    "DataDamaged",
+    "OpenFailed",
+    "DirectoryInUse",
+    "FormatVersion",
+    "EngineClosed",
+    "ForkedProcess",
+    "__version__",
+]
