@@ -156,10 +156,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<State, Malformed> {
     if input.byte()? != VERSION {
         return Err(Malformed("unknown version"));
     }
-    let mut state = State {
-        next_id: input.number()?,
-        ..State::default()
-    };
+    let mut state = State::default();
+    state.next_id = input.number()?;
     let mut types: Vec<(Arc<str>, Format)> = Vec::new();
     for _ in 0..input.number()? {
         let name: Arc<str> = input.text()?.into();

@@ -28,17 +28,16 @@ pub(crate) fn list(
         _ => Bound::Included(prefix),
     };
     let mut streams = Vec::new();
-    let mut seen = 0;
     let mut last = None;
     let range = inner.state.paths.range::<str, _>((from, Bound::Unbounded));
-    for (path, id) in range.take_while(|(path, _)| path.as_str().starts_with(prefix)) {
+    let range = range.take_while(|(path, _)| path.as_str().starts_with(prefix));
+    for (seen, (path, id)) in range.enumerate() {
         if streams.len() == limit || seen == MOST_SEEN {
             return Listing {
                 streams,
                 cursor: last.map(|path: &crate::StreamPath| path.as_str().to_owned()),
             };
         }
-        seen += 1;
         last = Some(path);
         let stream = inner.state.stream(*id).filter(|stream| {
             stream.phase == Phase::Live

@@ -40,23 +40,29 @@ pub struct WatchId(u64);
 /// Wakes collected under the lock, to be delivered outside of it: one batch per sink.
 #[derive(Default)]
 pub(crate) struct Wakes {
-    batches: FxHashMap<usize, (Arc<dyn CompletionSink>, Vec<(u64, Wake)>)>,
+    /// By the sink's address.
+    batches: FxHashMap<usize, Batch>,
+}
+
+struct Batch {
+    sink: Arc<dyn CompletionSink>,
+    wakes: Vec<(u64, Wake)>,
 }
 
 impl Wakes {
     pub(crate) fn add(&mut self, sink: &Arc<dyn CompletionSink>, token: u64, wake: Wake) {
         let address = Arc::as_ptr(sink).cast::<()>() as usize;
-        let (_, batch) = self
-            .batches
-            .entry(address)
-            .or_insert_with(|| (Arc::clone(sink), Vec::new()));
-        batch.push((token, wake));
+        let batch = self.batches.entry(address).or_insert_with(|| Batch {
+            sink: Arc::clone(sink),
+            wakes: Vec::new(),
+        });
+        batch.wakes.push((token, wake));
     }
 
     /// Call without the lock.
     pub(crate) fn deliver(self) {
-        for (sink, mut batch) in self.batches.into_values() {
-            sink.complete(&mut batch);
+        for Batch { sink, mut wakes } in self.batches.into_values() {
+            sink.complete(&mut wakes);
         }
     }
 }
