@@ -28,13 +28,13 @@ _Step: TypeAlias = (
 
 __version__: Final[str]
 
-STEP_NEED_BODY: Final[Literal[0]] = 0
-STEP_RESPOND: Final[Literal[1]] = 1
-STEP_START: Final[Literal[2]] = 2
-STEP_CHUNK: Final[Literal[3]] = 3
-STEP_END: Final[Literal[4]] = 4
-STEP_WAIT: Final[Literal[5]] = 5
-STEP_BLOCK: Final[Literal[6]] = 6
+STEP_NEED_BODY: Final = 0
+STEP_RESPOND: Final = 1
+STEP_START: Final = 2
+STEP_CHUNK: Final = 3
+STEP_END: Final = 4
+STEP_WAIT: Final = 5
+STEP_BLOCK: Final = 6
 
 @final
 class Offset:
