@@ -1,0 +1,116 @@
+//! The data directory: names of its files, and file operations whose errors say what and where.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{During, Failure};
+use crate::fs::{Fs, FsFile, Open};
+
+/// The name of the lock file.
+pub(crate) const LOCK: &str = "LOCK";
+/// The name of the manifest.
+pub(crate) const MANIFEST: &str = "MANIFEST";
+/// The name of a manifest that is being written.
+pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.next";
+/// The directory of cut tails.
+pub(crate) const TORN: &str = "torn";
+const SEGMENT_EXTENSION: &str = "wal";
+const CHECKPOINT_EXTENSION: &str = "checkpoint";
+
+/// A data directory on a file system.
+#[derive(Clone)]
+pub(crate) struct Home {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+}
+
+impl Home {
+    pub(crate) fn new(fs: Arc<dyn Fs>, dir: &Path) -> Self {
+        Self {
+            fs,
+            dir: dir.to_owned(),
+        }
+    }
+
+    pub(crate) fn fs(&self) -> &dyn Fs {
+        &*self.fs
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn segment(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:016}.{SEGMENT_EXTENSION}"))
+    }
+
+    pub(crate) fn checkpoint(&self, number: u64) -> PathBuf {
+        self.dir
+            .join(format!("{number:016}.{CHECKPOINT_EXTENSION}"))
+    }
+
+    pub(crate) fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn FsFile>, Failure> {
+        self.fs.open(path, how).during("open", path)
+    }
+
+    /// Creates a file, replacing a left-over of the same name.
+    pub(crate) fn create(&self, path: &Path) -> Result<Arc<dyn FsFile>, Failure> {
+        match self.fs.open(path, Open::CreateNew) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove(path)?;
+                self.open(path, Open::CreateNew)
+            }
+            opened => opened.during("create", path),
+        }
+    }
+
+    pub(crate) fn remove(&self, path: &Path) -> Result<(), Failure> {
+        self.fs.remove(path).during("remove", path)
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.fs.rename(from, to).during("rename", from)
+    }
+
+    pub(crate) fn sync_dir(&self) -> Result<(), Failure> {
+        self.fs.sync_dir(&self.dir).during("fsync", &self.dir)
+    }
+
+    /// Segment and checkpoint files found, by kind.
+    pub(crate) fn list(&self) -> Result<Listing, Failure> {
+        let mut listing = Listing::default();
+        for path in self.fs.list(&self.dir).during("list", &self.dir)? {
+            let Some(name) = path.file_name() else {
+                continue;
+            };
+            let path = self.dir.join(name);
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if name == MANIFEST {
+                listing.manifest = true;
+            } else if name == MANIFEST_NEXT {
+                listing.left_over = Some(path);
+            } else if extension == Some(SEGMENT_EXTENSION) {
+                listing.segments.push(path);
+            } else if extension == Some(CHECKPOINT_EXTENSION) {
+                listing.checkpoints.push(path);
+            }
+        }
+        listing.segments.sort();
+        listing.checkpoints.sort();
+        Ok(listing)
+    }
+}
+
+/// What lies in a data directory. Files of other names are nobody's business.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) manifest: bool,
+    pub(crate) left_over: Option<PathBuf>,
+    pub(crate) segments: Vec<PathBuf>,
+    pub(crate) checkpoints: Vec<PathBuf>,
+}

@@ -1,0 +1,78 @@
+//! The seam beneath group commit: a log of groups, whatever keeps it.
+//!
+//! The file WAL is one implementation; one on a replicated log can be another. File names and
+//! offsets stay below it, except in the texts of errors.
+
+use bytes::Bytes;
+
+use crate::Lsn;
+use crate::error::{Failure, OpenError, ReadError, Trouble};
+use crate::frame::{Frame, FrameRef};
+use crate::group::Group;
+
+/// What replay shows every frame to; an `Err` ends it.
+pub(crate) type Visit<'a> = dyn FnMut(Frame<'_>) -> Result<(), String> + 'a;
+
+/// Space that is promised: groups that begin at the LSN it was asked for fit in, whatever happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// What CRCs of the frames in it are seeded with.
+    pub(crate) seed: u32,
+    /// Bytes of log that fit in.
+    pub(crate) bytes: u64,
+}
+
+/// What replay found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub(crate) end: Lsn,
+    pub(crate) frames: u64,
+    pub(crate) torn_bytes: u64,
+}
+
+/// Counters of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogFigures {
+    pub(crate) bytes: u64,
+    pub(crate) syncs: u64,
+    pub(crate) sync_nanos: u64,
+    pub(crate) segments: u64,
+    pub(crate) recycled: u64,
+}
+
+/// A log of groups. `append` and `mark` are called by one thread at a time, in LSN order.
+pub(crate) trait GroupLog: Send + Sync {
+    /// Promises room for groups from `at` on, at least `bytes`, and withdraws what was promised for
+    /// the same LSN before. Usually prepared ahead; may do I/O when it is not.
+    fn make_room(&self, at: Lsn, bytes: u64) -> Result<Room, Trouble>;
+
+    /// Prepares room ahead of need, when there is little left.
+    fn prepare(&self) -> Result<(), Trouble>;
+
+    /// Whether `prepare` would have something to do.
+    fn wants_preparation(&self) -> bool;
+
+    /// Writes a group, within room that was promised; synced when `sync`.
+    fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure>;
+
+    /// Leaves a note at the end, not synced, that everything before is. Best effort.
+    fn mark(&self) -> Result<(), Failure>;
+
+    /// Syncs what is written; gives the LSN below which everything is synced.
+    fn sync(&self) -> Result<Lsn, Failure>;
+
+    /// Shows every frame from `from` on, verified, and finds the end. Before the first `append` only.
+    fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError>;
+
+    /// Gives up what lies wholly below `lsn`.
+    fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble>;
+
+    /// Counters now.
+    fn figures(&self) -> LogFigures;
+}
+
+/// Random reads of what was appended.
+pub(crate) trait LogRead: Send + Sync {
+    /// Payloads of `frames`, verified, in the order asked.
+    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError>;
+}

@@ -1,0 +1,254 @@
+//! Segments that are prepared ahead of need, so that a group that was taken always has room.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use crate::error::{During, Failure, Trouble};
+use crate::fs::{FsFile, Open};
+use crate::home::Home;
+use crate::manifest::{Manifest, ManifestFile, SegmentEntry};
+use crate::segment::{BLOCK, Birth, Reserve};
+
+/// Dropped segments kept for reuse.
+const SPARES: usize = 2;
+/// How long a full disk is not asked again.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A file that was a segment once. Not listed in the manifest, so nobody's if we die.
+struct Spare {
+    path: PathBuf,
+    file: Arc<dyn FsFile>,
+}
+
+/// Prepared segments, and what is needed to prepare more.
+pub(crate) struct Reserves {
+    home: Home,
+    manifest: Arc<ManifestFile>,
+    segment_bytes: u64,
+    ready: Mutex<VecDeque<Reserve>>,
+    /// Held during all of a preparation, so that nobody prepares twice.
+    workshop: Mutex<Workshop>,
+    recycled: AtomicU64,
+}
+
+#[derive(Default)]
+struct Workshop {
+    spares: Vec<Spare>,
+    full: Option<Full>,
+}
+
+/// The last refusal for lack of space.
+struct Full {
+    until: Instant,
+    file: PathBuf,
+    operation: &'static str,
+    detail: String,
+}
+
+impl Reserves {
+    pub(crate) fn new(
+        home: Home,
+        manifest: Arc<ManifestFile>,
+        segment_bytes: u64,
+        ready: Vec<Reserve>,
+    ) -> Self {
+        Self {
+            home,
+            manifest,
+            segment_bytes,
+            ready: Mutex::new(ready.into()),
+            workshop: Mutex::default(),
+            recycled: AtomicU64::new(0),
+        }
+    }
+
+    /// How many are ready.
+    pub(crate) fn count(&self) -> usize {
+        self.ready.lock().len()
+    }
+
+    /// How many dropped segments were reused.
+    pub(crate) fn recycled(&self) -> u64 {
+        self.recycled.load(Ordering::Relaxed)
+    }
+
+    /// Takes a prepared segment with at least `room` bytes.
+    pub(crate) fn take(&self, room: u64) -> Option<Reserve> {
+        let mut ready = self.ready.lock();
+        let index = ready.iter().position(|reserve| reserve.room() >= room)?;
+        ready.remove(index)
+    }
+
+    /// Gives one back that was not used after all.
+    pub(crate) fn give_back(&self, reserve: Reserve) {
+        self.ready.lock().push_front(reserve);
+    }
+
+    /// Makes sure that one with at least `room` bytes is ready; `also` changes the manifest with it.
+    pub(crate) fn prepare(
+        &self,
+        room: u64,
+        also: impl FnOnce(&mut Manifest),
+    ) -> Result<(), Trouble> {
+        let mut workshop = self.workshop.lock();
+        if self
+            .ready
+            .lock()
+            .iter()
+            .any(|reserve| reserve.room() >= room)
+        {
+            return Ok(());
+        }
+        if let Some(full) = workshop
+            .full
+            .as_ref()
+            .filter(|full| Instant::now() < full.until)
+        {
+            return Err(Trouble::Full(Failure {
+                file: full.file.clone(),
+                operation: full.operation,
+                source: io::Error::new(io::ErrorKind::StorageFull, full.detail.clone()),
+            }));
+        }
+        let prepared = self.make(&mut workshop, room, also);
+        workshop.full = match &prepared {
+            Err(Trouble::Full(failure)) => Some(Full {
+                until: Instant::now() + FULL_PAUSE,
+                file: failure.file.clone(),
+                operation: failure.operation,
+                detail: failure.source.to_string(),
+            }),
+            _ => None,
+        };
+        self.ready.lock().push_back(prepared?);
+        Ok(())
+    }
+
+    /// Creation: header, fsync, directory fsync, manifest, and only then use.
+    fn make(
+        &self,
+        workshop: &mut Workshop,
+        room: u64,
+        also: impl FnOnce(&mut Manifest),
+    ) -> Result<Reserve, Trouble> {
+        let bytes = self
+            .segment_bytes
+            .max((BLOCK + room).next_multiple_of(BLOCK));
+        let number = self.manifest.number();
+        let path = self.home.segment(number);
+        let spare = if bytes == self.segment_bytes {
+            workshop.spares.pop()
+        } else {
+            None
+        };
+        let birth = Birth {
+            number,
+            salt: salt(),
+            bytes,
+            recycled: spare.is_some(),
+        };
+        let file = match spare {
+            Some(spare) => match self.rewrite(&spare, &birth) {
+                Ok(()) => spare.file,
+                Err(failure) => {
+                    workshop.spares.push(spare);
+                    return Err(failure.into());
+                }
+            },
+            None => self.create(&birth).inspect_err(|_| {
+                self.home.remove(&path).ok();
+            })?,
+        };
+        self.home.sync_dir()?;
+        let listed = self.manifest.change(|manifest| {
+            also(manifest);
+            manifest.segments.push(SegmentEntry {
+                number,
+                salt: birth.salt,
+                bytes,
+                base: None,
+            });
+        });
+        match listed {
+            Ok(()) => {}
+            Err(Trouble::Full(failure)) => {
+                self.home.remove(&path).ok();
+                return Err(Trouble::Full(failure));
+            }
+            Err(broken) => return Err(broken),
+        }
+        if birth.recycled {
+            self.recycled.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(Reserve { birth, path, file })
+    }
+
+    fn create(&self, birth: &Birth) -> Result<Arc<dyn FsFile>, Failure> {
+        let path = self.home.segment(birth.number);
+        let file = self.home.create(&path)?;
+        file.allocate(birth.bytes).during("allocate", &path)?;
+        file.write_all_at(&mut [IoSlice::new(&birth.encode())], 0)
+            .during("write", &path)?;
+        file.sync_data().during("fdatasync", &path)?;
+        Ok(file)
+    }
+
+    fn rewrite(&self, spare: &Spare, birth: &Birth) -> Result<(), Failure> {
+        let header = birth.encode();
+        spare
+            .file
+            .write_all_at(&mut [IoSlice::new(&header)], 0)
+            .during("write", &spare.path)?;
+        spare.file.sync_data().during("fdatasync", &spare.path)?;
+        self.home
+            .rename(&spare.path, &self.home.segment(birth.number))
+    }
+
+    /// Takes files that the manifest does not list (any more) for reuse, or removes them.
+    pub(crate) fn recycle(
+        &self,
+        files: impl IntoIterator<Item = (PathBuf, Option<Arc<dyn FsFile>>)>,
+    ) {
+        let mut workshop = self.workshop.lock();
+        for (path, file) in files {
+            match file {
+                Some(file)
+                    if workshop.spares.len() < SPARES
+                        && file.len().is_ok_and(|len| len == self.segment_bytes) =>
+                {
+                    workshop.spares.push(Spare { path, file });
+                }
+                _ => {
+                    // Left over, it would be found again at the next start.
+                    if let Err(failure) = self.home.remove(&path) {
+                        tracing::warn!(%failure, "a dropped segment was left behind");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes what an earlier session left behind for reuse, or removes it.
+    pub(crate) fn adopt(&self, orphans: Vec<PathBuf>) {
+        let files = orphans.into_iter().map(|path| {
+            let file = self.home.open(&path, Open::Write).ok();
+            (path, file)
+        });
+        self.recycle(files.collect::<Vec<_>>());
+    }
+}
+
+/// A random number; the standard library seeds its hash maps with one.
+fn salt() -> u64 {
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u64(u64::from(std::process::id()));
+    hasher.finish()
+}

@@ -1,0 +1,304 @@
+//! The running store: what callers see of group commit, reads and checkpoints.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::committer::Committer;
+use crate::error::{CommitError, During, OpenError, PushError, ReadError, Trouble};
+use crate::frame::{FrameHead, FrameRef, Placed};
+use crate::home::Home;
+use crate::log::{GroupLog, LogRead};
+use crate::manifest::{CheckpointEntry, ManifestFile};
+use crate::options::StoreOptions;
+use crate::stats::StoreStats;
+use crate::wal::FileWal;
+use crate::{CommitObserver, Lsn, checkpoint};
+
+/// The running log. Cheap to clone; every method may be called from any thread.
+///
+/// Dropping the last clone without [`Store::close`] commits nothing more: like a crash, but with the
+/// lock released.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+/// What recovery hands over.
+pub(crate) struct Parts {
+    pub(crate) home: Home,
+    pub(crate) options: StoreOptions,
+    pub(crate) lock: Box<dyn Any + Send + Sync>,
+    pub(crate) manifest: Arc<ManifestFile>,
+    pub(crate) wal: Arc<FileWal>,
+    pub(crate) observer: Arc<dyn CommitObserver>,
+    pub(crate) end: Lsn,
+}
+
+struct Inner {
+    home: Home,
+    committer: Arc<Committer>,
+    log: Arc<dyn GroupLog>,
+    reader: Arc<dyn LogRead>,
+    manifest: Arc<ManifestFile>,
+    /// Held while a checkpoint is written.
+    checkpointing: Mutex<()>,
+    checkpoints: AtomicU64,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
+    /// How it was closed, once it was.
+    closed: Mutex<Option<Result<(), CommitError>>>,
+}
+
+impl Store {
+    pub(crate) fn start(parts: Parts) -> Result<Self, OpenError> {
+        let dir = parts.home.dir().to_owned();
+        let log: Arc<dyn GroupLog> = Arc::clone(&parts.wal) as Arc<dyn GroupLog>;
+        let committer = Arc::new(Committer::new(
+            dir.clone(),
+            parts.options,
+            Arc::clone(&log),
+            parts.observer,
+            parts.end,
+        ));
+        let thread = {
+            let committer = Arc::clone(&committer);
+            thread::Builder::new()
+                .name("durastream-log".to_owned())
+                .spawn(move || committer.run())
+                .during("start of the committer thread", &dir)?
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                home: parts.home,
+                committer,
+                log,
+                reader: parts.wal,
+                manifest: parts.manifest,
+                checkpointing: Mutex::new(()),
+                checkpoints: AtomicU64::new(0),
+                thread: Mutex::new(Some(thread)),
+                lock: Mutex::new(Some(parts.lock)),
+                closed: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Puts a frame into the filling group. Order of calls is order of LSNs.
+    ///
+    /// A payload of 64 KiB or more is referenced, not copied. Somebody must `wait` or `kick`.
+    ///
+    /// No I/O as a rule: segments are prepared ahead by the committer thread. Only when a burst
+    /// outruns it, or a frame is larger than a segment, one is allocated here. A frame that was taken
+    /// always has its room: [`CommitError::StorageFull`] comes from here, before anything was taken,
+    /// and goes away by itself when there is space again (asked for at most every 20 ms). The last of
+    /// the room is kept for frames without payload.
+    pub fn push(&self, head: &FrameHead<'_>, payload: &Bytes) -> Result<Placed, PushError> {
+        self.inner.committer.push(head, payload)
+    }
+
+    /// Blocks until everything below `lsn` is acknowledged, or `timeout`: `false`.
+    ///
+    /// The caller commits on its own thread when nobody else is at it (leader and followers), so a
+    /// single writer pays no hand-over.
+    pub fn wait(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool, CommitError> {
+        self.inner.committer.wait(lsn, timeout)
+    }
+
+    /// Has the committer thread commit what is pending; the observer hears of it.
+    pub fn kick(&self) {
+        self.inner.committer.kick();
+    }
+
+    /// The acknowledged LSN.
+    pub fn durable(&self) -> Lsn {
+        self.inner.committer.durable()
+    }
+
+    /// The LSN behind everything pushed.
+    pub fn end(&self) -> Lsn {
+        self.inner.committer.end()
+    }
+
+    /// Whether every one of `frames` can be read without touching the disk.
+    pub fn is_hot(&self, frames: &[FrameRef]) -> bool {
+        self.inner.committer.hot.holds(frames)
+    }
+
+    /// Reads payloads back, in the order asked: hot ones as shared slices, cold ones verified from disk.
+    ///
+    /// Frames that are neighbours on disk are read together. Only acknowledged frames can be read.
+    pub fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
+        let hot = self.inner.committer.hot.read(frames);
+        let cold: Vec<FrameRef> = hot
+            .iter()
+            .zip(frames)
+            .filter_map(|(payload, frame)| payload.is_none().then_some(*frame))
+            .collect();
+        let mut cold = self.inner.reader.read(&cold)?.into_iter();
+        // As many cold payloads came as there are gaps.
+        Ok(hot
+            .into_iter()
+            .filter_map(|payload| payload.or_else(|| cold.next()))
+            .collect())
+    }
+
+    /// Makes `payload` the newest checkpoint: the state of everything below `lsn`, which is the start
+    /// or end of a frame and durable (otherwise it is waited for).
+    ///
+    /// Synced, then swapped in by manifest; the one before is kept until that is durable. One that is
+    /// older than the newest is ignored.
+    pub fn write_checkpoint(&self, lsn: Lsn, payload: &[Bytes]) -> Result<(), CommitError> {
+        let inner = &*self.inner;
+        let _alone = inner.checkpointing.lock();
+        let before = inner.manifest.snapshot().checkpoint;
+        if before.is_some_and(|before| before.lsn > lsn) {
+            return Ok(());
+        }
+        inner.committer.wait(lsn.min(self.end()), None)?;
+        // Whatever acknowledged means, a checkpoint must not be ahead of the log on the disk.
+        if inner.committer.sync()? < lsn {
+            let detail = format!("LSN {lsn} is beyond the log's end");
+            return Err(CommitError::Poisoned { cause: detail });
+        }
+        inner
+            .swap_checkpoint(lsn, payload, before)
+            .map_err(|trouble| inner.committer.trouble(trouble))?;
+        inner.checkpoints.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Declares that no payload below `lsn` is needed any more. Segments wholly below it and below
+    /// the checkpoint are recycled.
+    pub fn drop_up_to(&self, lsn: Lsn) -> Result<(), CommitError> {
+        let inner = &*self.inner;
+        if let Some(cause) = inner.committer.poisoned() {
+            return Err(cause);
+        }
+        let replayable = inner
+            .manifest
+            .snapshot()
+            .checkpoint
+            .map_or(0, |entry| entry.lsn);
+        inner
+            .log
+            .drop_up_to(lsn.min(replayable))
+            .map_err(|trouble| inner.committer.trouble(trouble))
+    }
+
+    /// Counters now.
+    pub fn stats(&self) -> StoreStats {
+        let inner = &*self.inner;
+        let log = inner.log.figures();
+        let (durable_lsn, end_lsn) = (self.durable(), self.end());
+        StoreStats {
+            groups: inner.committer.groups.load(Ordering::Relaxed),
+            frames: inner.committer.frames.load(Ordering::Relaxed),
+            bytes: log.bytes,
+            syncs: log.syncs,
+            sync_nanos: log.sync_nanos,
+            pending_bytes: end_lsn.saturating_sub(durable_lsn),
+            hot_bytes: inner.committer.hot.bytes() as u64,
+            segments: log.segments,
+            recycled: log.recycled,
+            checkpoints: inner.checkpoints.load(Ordering::Relaxed),
+            checkpoint_lsn: inner
+                .manifest
+                .snapshot()
+                .checkpoint
+                .map_or(0, |entry| entry.lsn),
+            durable_lsn,
+            end_lsn,
+        }
+    }
+
+    /// The first cause, when the log is poisoned.
+    pub fn poisoned(&self) -> Option<CommitError> {
+        self.inner.committer.poisoned()
+    }
+
+    /// Commits what is pending, marks the end as clean, releases the lock. Idempotent.
+    ///
+    /// The lock is released and the committer thread ended even when it fails.
+    pub fn close(&self) -> Result<(), CommitError> {
+        let mut closed = self.inner.closed.lock();
+        if let Some(how) = &*closed {
+            return how.clone();
+        }
+        let how = self.inner.close();
+        *closed = Some(how.clone());
+        how
+    }
+}
+
+impl Inner {
+    fn swap_checkpoint(
+        &self,
+        lsn: Lsn,
+        payload: &[Bytes],
+        before: Option<CheckpointEntry>,
+    ) -> Result<(), Trouble> {
+        let number = self.manifest.number();
+        let swapped = checkpoint::write(&self.home, number, lsn, payload)
+            .and_then(|entry| self.home.sync_dir().map(|()| entry))
+            .map_err(Trouble::from)
+            .and_then(|entry| {
+                self.manifest
+                    .change(|manifest| manifest.checkpoint = Some(entry))
+            });
+        let unneeded = match &swapped {
+            Ok(()) => before.map(|before| before.number),
+            Err(Trouble::Full(_)) => Some(number),
+            // Nobody knows which manifest counts: both checkpoints stay.
+            Err(Trouble::Broken(_)) => None,
+        };
+        if let Some(number) = unneeded
+            && let Err(failure) = self.home.remove(&self.home.checkpoint(number))
+        {
+            tracing::warn!(%failure, "a checkpoint file was left behind");
+        }
+        swapped
+    }
+
+    fn close(&self) -> Result<(), CommitError> {
+        let how = self
+            .committer
+            .finish()
+            .and_then(|()| self.committer.sync())
+            .and_then(|_| {
+                match self.manifest.change(|manifest| manifest.clean = true) {
+                    // Only the mark is missing: the next start takes longer.
+                    Err(Trouble::Full(failure)) => {
+                        tracing::warn!(%failure, "no space to mark the end as clean");
+                        Ok(())
+                    }
+                    changed => changed.map_err(|trouble| self.committer.trouble(trouble)),
+                }
+            });
+        self.stop();
+        drop(self.lock.lock().take());
+        how
+    }
+
+    fn stop(&self) {
+        self.committer.stop();
+        let thread = self.thread.lock().take();
+        // The observer may have held the last clone: then this is the committer thread itself.
+        if let Some(thread) = thread
+            && thread.thread().id() != thread::current().id()
+        {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,118 @@
+//! The last segment's end: a torn tail, which is cut, or damage, which is refused.
+
+use std::io::IoSlice;
+
+use crate::Lsn;
+use crate::error::{During, Failure, OpenError};
+use crate::fs::FsFile;
+use crate::group::{GROUP_HEAD, GROUP_MAGIC, GroupHead};
+use crate::home::{Home, TORN};
+use crate::segment::Segment;
+use crate::walk::{Hole, stream_at};
+use crate::window::Window;
+
+/// Bytes looked at or copied at once.
+const SPAN: usize = 1 << 20;
+
+/// The error for a hole where there must be none.
+pub(crate) fn damaged(segment: &Segment, hole: &Hole, proof: &str) -> OpenError {
+    let stream = stream_at(segment, hole.lsn).map_or_else(String::new, |stream| {
+        format!(", in a frame that says stream {stream}")
+    });
+    OpenError::Damaged {
+        file: segment.path.clone(),
+        offset: segment.offset(hole.lsn),
+        detail: format!("{}{stream}, but {proof}", hole.detail),
+    }
+}
+
+/// LSN of a group behind `hole` that says that the hole's bytes had been synced.
+///
+/// Such a group cannot have been written before the hole's bytes were durable, so they were
+/// acknowledged and are damaged. A torn tail has no such group: what was in flight when the machine
+/// stopped knew nothing of its own durability.
+pub(crate) fn proof_behind(segment: &Segment, hole: Lsn) -> Result<Option<Lsn>, Failure> {
+    let mut window = Window::new(segment);
+    let end = segment.birth.bytes;
+    let mut offset = segment.offset(hole);
+    let magic = GROUP_MAGIC.to_le_bytes();
+    while offset + (GROUP_HEAD as u64) <= end {
+        // Spans overlap by a header, so that none is missed between two.
+        let span = (SPAN as u64).min(end - offset) as usize;
+        let Some(bytes) = window.get(offset, span)? else {
+            break;
+        };
+        for at in (0..=span - GROUP_HEAD).step_by(8) {
+            let bytes = &bytes[at..];
+            if !bytes.starts_with(&magic) {
+                continue;
+            }
+            let head = GroupHead::decode(bytes, segment.birth.salt);
+            let lsn = hole + (offset - segment.offset(hole)) + at as u64;
+            if head.is_some_and(|head| head.start == lsn && head.synced > hole) {
+                return Ok(Some(lsn));
+            }
+        }
+        offset += ((span - GROUP_HEAD) / 8 * 8 + 8) as u64;
+    }
+    Ok(None)
+}
+
+/// How many bytes at `hole` look like a write that did not finish.
+fn torn_bytes(segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
+    let start = segment.offset(hole.lsn);
+    if let Some(end) = hole.group_end {
+        return Ok(end.min(segment.limit()) - hole.lsn);
+    }
+    if segment.birth.recycled {
+        // Whatever lies behind may be of the file's earlier life.
+        return Ok(0);
+    }
+    let behind_mark = if hole.marked { GROUP_HEAD as u64 } else { 0 };
+    let mut window = Window::new(segment);
+    let mut torn = 0;
+    let mut offset = start + behind_mark;
+    while offset < segment.birth.bytes {
+        let span = (SPAN as u64).min(segment.birth.bytes - offset) as usize;
+        let Some(bytes) = window.get(offset, span)? else {
+            break;
+        };
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            torn = offset + last as u64 + 1 - start;
+        }
+        offset += span as u64;
+    }
+    Ok(torn)
+}
+
+/// Copies a torn tail aside, durably; gives its length.
+///
+/// The tail itself stays: the next segment's base is what cuts it. So this can be done again.
+pub(crate) fn set_aside(home: &Home, segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
+    let torn = torn_bytes(segment, hole)?;
+    if torn == 0 {
+        return Ok(0);
+    }
+    let dir = home.path(TORN);
+    home.fs().create_dir_all(&dir).during("create", &dir)?;
+    home.sync_dir()?;
+    let path = dir.join(format!("{:016}-{:016}", segment.birth.number, hole.lsn));
+    let copy = home.create(&path)?;
+    let mut window = Window::new(segment);
+    let mut done = 0;
+    while done < torn {
+        let span = (SPAN as u64).min(torn - done) as usize;
+        let Some(bytes) = window.get(segment.offset(hole.lsn) + done, span)? else {
+            break;
+        };
+        write(&*copy, bytes, done).during("write", &path)?;
+        done += span as u64;
+    }
+    copy.sync_data().during("fdatasync", &path)?;
+    home.fs().sync_dir(&dir).during("fsync", &dir)?;
+    Ok(torn)
+}
+
+fn write(copy: &dyn FsFile, bytes: &[u8], at: u64) -> std::io::Result<()> {
+    copy.write_all_at(&mut [IoSlice::new(bytes)], at)
+}

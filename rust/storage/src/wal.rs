@@ -1,0 +1,423 @@
+//! The log in files: a chain of segments, each beginning where the one before was left.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+
+use crate::Lsn;
+use crate::cold;
+use crate::error::{During, Failure, OpenError, ReadError, Trouble};
+use crate::frame::FrameRef;
+use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
+use crate::home::Home;
+use crate::log::{GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
+use crate::manifest::ManifestFile;
+use crate::reserves::Reserves;
+use crate::segment::{Reserve, Segment};
+use crate::survey::Survey;
+use crate::tail;
+use crate::walk::{Stop, walk};
+
+/// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`.
+pub(crate) struct FileWal {
+    home: Home,
+    manifest: Arc<ManifestFile>,
+    reserves: Reserves,
+    segment_bytes: u64,
+    /// In use, in LSN order; every base is different.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// Segments that groups were promised to, with the LSN at which each begins.
+    planned: Mutex<VecDeque<(Lsn, Reserve)>>,
+    tail: Mutex<Tail>,
+    bytes: AtomicU64,
+    syncs: AtomicU64,
+    sync_nanos: AtomicU64,
+}
+
+/// Where the next group goes.
+struct Tail {
+    /// `None` until this session writes: a recovered segment is never appended to.
+    segment: Option<Arc<Segment>>,
+    /// LSN behind everything written.
+    end: Lsn,
+}
+
+impl FileWal {
+    /// A log over what was found; `replay` comes next, then `start`.
+    pub(crate) fn new(
+        home: Home,
+        manifest: Arc<ManifestFile>,
+        segment_bytes: u64,
+        survey: Survey,
+    ) -> Self {
+        let reserves = Reserves::new(
+            home.clone(),
+            Arc::clone(&manifest),
+            segment_bytes,
+            survey.reserves,
+        );
+        Self {
+            home,
+            reserves,
+            segment_bytes,
+            segments: RwLock::new(survey.segments),
+            planned: Mutex::default(),
+            tail: Mutex::new(Tail {
+                segment: None,
+                end: manifest.synced(),
+            }),
+            manifest,
+            bytes: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            sync_nanos: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes ready to append at `end`: the session begins in the manifest, and there is a reserve.
+    ///
+    /// Segments that hold nothing are given up, so that no two begin at the same LSN.
+    pub(crate) fn start(&self, end: Lsn) -> Result<(), OpenError> {
+        self.tail.lock().end = end;
+        self.manifest.note_synced(end);
+        let empty: Vec<u64> = {
+            let mut segments = self.segments.write();
+            let empty = segments.extract_if(.., |segment| segment.base >= end);
+            empty.map(|segment| segment.birth.number).collect()
+        };
+        let begun = self.manifest.change(|manifest| {
+            manifest.clean = false;
+            manifest
+                .segments
+                .retain(|entry| !empty.contains(&entry.number));
+            self.note_bases(manifest);
+        });
+        match begun {
+            Ok(()) => {}
+            // Nothing to be given up: the old manifest will do until there is space.
+            Err(Trouble::Full(failure)) if empty.is_empty() => {
+                tracing::warn!(%failure, "no space left; reads go on");
+                return Ok(());
+            }
+            Err(trouble) => return Err(trouble.into()),
+        }
+        self.adopt_orphans()?;
+        if self.reserves.count() == 0 {
+            match self.reserves.prepare(0, |_| {}) {
+                Err(Trouble::Full(failure)) => {
+                    tracing::warn!(%failure, "no space left; appends are refused until there is");
+                }
+                prepared => prepared?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reuses or removes files that the manifest in force does not list.
+    fn adopt_orphans(&self) -> Result<(), OpenError> {
+        let manifest = self.manifest.snapshot();
+        let listing = self.home.list()?;
+        let listed = |path: &std::path::PathBuf| {
+            manifest
+                .segments
+                .iter()
+                .any(|entry| self.home.segment(entry.number) == *path)
+        };
+        self.reserves.adopt(
+            listing
+                .segments
+                .into_iter()
+                .filter(|path| !listed(path))
+                .collect(),
+        );
+        let checkpoint = manifest
+            .checkpoint
+            .map(|entry| self.home.checkpoint(entry.number));
+        let old = listing
+            .checkpoints
+            .into_iter()
+            .filter(|path| Some(path) != checkpoint.as_ref());
+        for path in old.chain(listing.left_over) {
+            self.home.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes into `manifest` which of its segments came into use.
+    fn note_bases(&self, manifest: &mut crate::manifest::Manifest) {
+        for segment in self.segments.read().iter() {
+            for entry in &mut manifest.segments {
+                if entry.number == segment.birth.number {
+                    entry.base = Some(segment.base);
+                }
+            }
+        }
+    }
+
+    /// The segment that holds `lsn`.
+    fn segment_of(&self, lsn: Lsn) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let index = segments
+            .partition_point(|segment| segment.base <= lsn)
+            .checked_sub(1)?;
+        segments.get(index).map(Arc::clone)
+    }
+
+    fn sync_segment(&self, segment: &Segment, end: Lsn) -> Result<(), Failure> {
+        let begun = Instant::now();
+        segment
+            .file
+            .sync_data()
+            .during("fdatasync", &segment.path)?;
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        self.sync_nanos
+            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.manifest.note_synced(end);
+        Ok(())
+    }
+
+    /// The segment for a group at `start`: the next one, when that was planned.
+    fn roll(&self, tail: &mut Tail, start: Lsn) -> Result<Arc<Segment>, Failure> {
+        let next = {
+            let mut planned = self.planned.lock();
+            if planned.front().is_some_and(|(base, _)| *base == start) {
+                planned.pop_front()
+            } else {
+                None
+            }
+        };
+        let Some((base, reserve)) = next else {
+            return tail.segment.clone().ok_or_else(|| no_room(&self.home));
+        };
+        // IMPORTANT: an opened segment proves that everything before it is synced.
+        if let Some(full) = &tail.segment
+            && self.manifest.synced() < tail.end
+        {
+            self.sync_segment(full, tail.end)?;
+        }
+        let segment = Arc::new(reserve.open_at(base)?);
+        self.segments.write().push(Arc::clone(&segment));
+        tail.segment = Some(Arc::clone(&segment));
+        Ok(segment)
+    }
+}
+
+/// Room is planned before a group is made, so this does not happen; it must not panic either.
+fn no_room(home: &Home) -> Failure {
+    let source = std::io::Error::other("a group came without room for it");
+    Failure {
+        file: home.dir().to_owned(),
+        operation: "append",
+        source,
+    }
+}
+
+impl GroupLog for FileWal {
+    fn make_room(&self, at: Lsn, bytes: u64) -> Result<Room, Trouble> {
+        let mut planned = self.planned.lock();
+        if planned.back().is_some_and(|(base, _)| *base == at)
+            && let Some((_, unused)) = planned.pop_back()
+        {
+            self.reserves.give_back(unused);
+        }
+        let reserve = loop {
+            match self.reserves.take(bytes) {
+                Some(reserve) => break reserve,
+                None => self
+                    .reserves
+                    .prepare(bytes, |manifest| self.note_bases(manifest))?,
+            }
+        };
+        let room = Room {
+            seed: seed(reserve.birth.salt),
+            bytes: reserve.room(),
+        };
+        planned.push_back((at, reserve));
+        Ok(room)
+    }
+
+    fn prepare(&self) -> Result<(), Trouble> {
+        self.reserves
+            .prepare(0, |manifest| self.note_bases(manifest))
+    }
+
+    fn wants_preparation(&self) -> bool {
+        let tail = self.tail.lock();
+        let left = tail
+            .segment
+            .as_ref()
+            .map_or(u64::MAX, |segment| segment.limit() - tail.end);
+        left < self.segment_bytes / 2
+            && self.planned.lock().is_empty()
+            && self.reserves.count() == 0
+    }
+
+    fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure> {
+        let mut tail = self.tail.lock();
+        let segment = self.roll(&mut tail, group.start)?;
+        if group.start != tail.end || group.end > segment.limit() {
+            return Err(no_room(&self.home));
+        }
+        let head = GroupHead {
+            start: group.start,
+            synced: self.manifest.synced(),
+            len: group.end - group.start,
+            frames: group.frames,
+        };
+        let head = head.encode(segment.birth.salt);
+        let mut slices = Vec::with_capacity(1 + group.parts.len());
+        slices.push(IoSlice::new(&head));
+        slices.extend(group.parts.iter().map(|part| IoSlice::new(&part.bytes)));
+        segment.write(&mut slices, group.start)?;
+        tail.end = group.end;
+        self.bytes
+            .fetch_add(group.end - group.start, Ordering::Relaxed);
+        if sync {
+            self.sync_segment(&segment, group.end)?;
+        }
+        Ok(group.end)
+    }
+
+    fn mark(&self) -> Result<(), Failure> {
+        let tail = self.tail.lock();
+        let Some(segment) = tail
+            .segment
+            .as_ref()
+            .filter(|segment| segment.holds_head_at(tail.end))
+        else {
+            return Ok(());
+        };
+        let synced = self.manifest.synced();
+        if synced < tail.end {
+            return Ok(());
+        }
+        let mark = GroupHead {
+            start: tail.end,
+            synced,
+            len: GROUP_HEAD as u64,
+            frames: 0,
+        };
+        segment.write(
+            &mut [IoSlice::new(&mark.encode(segment.birth.salt))],
+            tail.end,
+        )
+    }
+
+    fn sync(&self) -> Result<Lsn, Failure> {
+        let (segment, end) = {
+            let tail = self.tail.lock();
+            (tail.segment.clone(), tail.end)
+        };
+        // Segments before this one were synced when it was opened.
+        if let Some(segment) = segment
+            && self.manifest.synced() < end
+        {
+            self.sync_segment(&segment, end)?;
+        }
+        Ok(self.manifest.synced())
+    }
+
+    fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError> {
+        let segments = self.segments.read().clone();
+        let synced = self.manifest.synced();
+        let missing = |lsn: Lsn| OpenError::Damaged {
+            file: self.home.path(crate::home::MANIFEST),
+            offset: 24,
+            detail: format!("the log has nothing at LSN {lsn}, but it was synced up to {synced}"),
+        };
+        if segments.first().is_some_and(|first| first.base > from) {
+            return Err(missing(from));
+        }
+        let mut found = Replayed {
+            end: from,
+            ..Replayed::default()
+        };
+        for (index, segment) in segments.iter().enumerate() {
+            let limit = segments.get(index + 1).map(|next| next.base);
+            if limit.unwrap_or_else(|| segment.limit()) < from || limit == Some(from) {
+                continue;
+            }
+            let (end, frames, stop) = walk(segment, from.max(segment.base), limit, visit)?;
+            found.end = end;
+            found.frames += frames;
+            let Stop::Hole(hole) = stop else { continue };
+            if limit.is_some() {
+                return Err(tail::damaged(
+                    segment,
+                    &hole,
+                    "the log goes on in another segment",
+                ));
+            }
+            if synced > hole.lsn {
+                let proof = format!("the log was synced up to LSN {synced}");
+                return Err(tail::damaged(segment, &hole, &proof));
+            }
+            if let Some(proof) = tail::proof_behind(segment, hole.lsn)? {
+                let proof = format!("a group at LSN {proof} says that it was synced");
+                return Err(tail::damaged(segment, &hole, &proof));
+            }
+            found.torn_bytes = tail::set_aside(&self.home, segment, &hole)?;
+        }
+        if found.end < synced {
+            return Err(missing(found.end));
+        }
+        Ok(found)
+    }
+
+    fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble> {
+        let gone: Vec<u64> = {
+            let segments = self.segments.read();
+            let old = segments.windows(2).take_while(|pair| pair[1].base <= lsn);
+            old.map(|pair| pair[0].birth.number).collect()
+        };
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.manifest.change(|manifest| {
+            manifest
+                .segments
+                .retain(|entry| !gone.contains(&entry.number));
+            self.note_bases(manifest);
+        })?;
+        let dropped: Vec<Arc<Segment>> = {
+            let mut segments = self.segments.write();
+            segments
+                .extract_if(.., |segment| gone.contains(&segment.birth.number))
+                .collect()
+        };
+        // One that is still being read from is not reused, only unlinked.
+        self.reserves.recycle(dropped.into_iter().map(|segment| {
+            let path = segment.path.clone();
+            (path, Arc::into_inner(segment).map(|segment| segment.file))
+        }));
+        Ok(())
+    }
+
+    fn figures(&self) -> LogFigures {
+        LogFigures {
+            bytes: self.bytes.load(Ordering::Relaxed),
+            syncs: self.syncs.load(Ordering::Relaxed),
+            sync_nanos: self.sync_nanos.load(Ordering::Relaxed),
+            segments: (self.segments.read().len() + self.reserves.count()) as u64,
+            recycled: self.reserves.recycled(),
+        }
+    }
+}
+
+impl LogRead for FileWal {
+    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
+        let mut placed = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let segment = self.segment_of(frame.lsn).ok_or_else(|| ReadError::Io {
+                file: self.home.dir().to_owned(),
+                detail: format!("nothing is kept at LSN {} any more", frame.lsn),
+            })?;
+            placed.push((segment, *frame));
+        }
+        cold::read(&placed)
+    }
+}
