@@ -63,7 +63,7 @@ test-python: setup tests/conformance/node_modules/.package-lock.json ## only the
 
 fuzz: setup ## the property tests for long; failing examples are kept in fuzz/examples
 	PROPTEST_CASES=$(FUZZ_CASES) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
-	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m hypothesis --timeout=0
+	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m 'hypothesis or property' --timeout=0
 
 bench: setup ## the measurements of docs/performance.md
 	$(BIN)/python -m bench
