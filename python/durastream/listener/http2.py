@@ -1,0 +1,309 @@
+"""HTTP/2 on one connection: hypercorn's `H2Protocol` with its hazards taken out.
+
+Checked against hypercorn 0.18.0. Replaced there, and why:
+
+- `_handle_events`: DATA of a stream that was answered already is counted and dropped (a `KeyError`
+  ends the process); a body is credited to the peer as it is read, so that an unread one holds up its
+  own stream and no other (ten unread frames hang the connection).
+- `_create_stream`: any bytes in `:path`, and none at all (CONNECT), reach the application, which
+  refuses them (both end the process); no WebSocket.
+- `_priority_updated`: PRIORITY is ignored, as RFC 9113 allows (1,000 frames end the process).
+- `initiate`, `stream_send`, `_window_updated`: each response sends for itself as its windows allow;
+  no buffers, no priority tree, so a stalled stream is seen as one and reset after a deadline.
+- GOAWAY at shutdown is sent without ending the connection's state, so that streams in flight finish
+  (`close_connection` with an SSE in flight hangs it, as does `keep_alive_max_requests`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import h2.events
+import trio
+from h2.errors import ErrorCodes
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.typing import ConnectionState, TaskGroup
+from hypercorn.utils import filter_pseudo_headers
+from hyperframe.frame import GoAwayFrame
+
+from durastream.listener.request import Request, make_scope
+
+if TYPE_CHECKING:
+    from hypercorn.events import Event
+
+    from durastream.listener.limits import Headers
+    from durastream.listener.link import Link
+
+STREAM_WINDOW = 65_535
+"""Body bytes a client may send before the application asks for them."""
+WANTED_WINDOW = 1 << 20
+"""Body bytes a client may send ahead once the application reads them."""
+CONNECTION_WINDOW = 16 << 20
+CREDIT = 32_768
+"""Windows are opened again in steps of this."""
+BATCH = 65_536
+"""Bytes encoded before they are handed to the socket."""
+NOT_IN_HTTP2 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+
+
+async def _no_events(_event: Event) -> None:
+    """Hypercorn's way to the connection, unused: this subclass talks to its link."""
+
+
+class Http2(H2Protocol):
+    """One HTTP/2 connection."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(
+            cast("Any", link.app),
+            link.config,
+            cast("Any", link.context),
+            cast("TaskGroup", None),
+            ConnectionState({}),
+            link.tls,
+            link.client,
+            link.server,
+            _no_events,
+        )
+        self.connection.local_settings = Settings(
+            client=False,
+            initial_values={
+                SettingCodes.MAX_CONCURRENT_STREAMS: link.limits.max_streams_per_connection,
+                SettingCodes.MAX_HEADER_LIST_SIZE: link.limits.max_header_bytes,
+            },
+        )
+        self.connection.decoder.max_header_list_size = link.limits.max_header_bytes
+        self._link = link
+        self._requests: dict[int, Request] = {}
+        self._unpaid: dict[int, int] = {}
+        self._connection_unpaid = 0
+        self._windows_moved = trio.Event()
+
+    async def initiate(self, headers: Headers | None = None, settings: bytes | None = None) -> None:
+        """Send the server's preface."""
+        self.connection.initiate_connection()
+        self.connection.increment_flow_control_window(CONNECTION_WINDOW - STREAM_WINDOW)
+        await self._flush()
+
+    async def received(self, data: bytes) -> None:
+        """Parse bytes of the client and act on them."""
+        try:
+            events = self.connection.receive_data(data)
+        except ProtocolError:
+            await self._flush()
+            self._link.close()
+        else:
+            await self._handle_events(events)
+
+    def eof(self) -> None:
+        """The client is gone: no stream of it can be answered."""
+        for request in self._requests.values():
+            request.disconnect()
+        self._wake_senders()
+
+    async def wind_down(self) -> None:
+        """Say GOAWAY; streams in flight finish."""
+        last = self.connection.highest_inbound_stream_id
+        await self._link.write(GoAwayFrame(0, last_stream_id=last).serialize())
+        if not self._requests:
+            self._link.close()
+
+    def check(self, now: float) -> None:
+        """Reset the streams whose peer has stalled."""
+        limit = self._link.limits.stall
+        for request in list(self._requests.values()):
+            since = request.stalled_since
+            if since is not None and now - since > limit:
+                self._disconnect(request)
+                self._reset(request.stream_id, ErrorCodes.CANCEL)
+                self._link.spawn(self._flush)
+
+    # The reader's side.
+
+    async def _handle_events(self, events: list[h2.events.Event]) -> None:
+        for event in events:
+            match event:
+                case h2.events.DataReceived():
+                    self._body_data(event)
+                case h2.events.RequestReceived():
+                    await self._create_stream(event)
+                case h2.events.StreamEnded():
+                    request = self._requests.get(event.stream_id or 0)
+                    if request is not None:
+                        request.feed_end()
+                case h2.events.StreamReset():
+                    request = self._requests.get(event.stream_id)
+                    if request is not None:
+                        self._disconnect(request)
+                case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
+                    self._wake_senders()
+                case h2.events.ConnectionTerminated():
+                    self._link.close()
+                case _:
+                    pass
+        await self._flush()
+
+    def _body_data(self, event: h2.events.DataReceived) -> None:
+        size = event.flow_controlled_length or 0
+        self._connection_unpaid += size
+        if self._connection_unpaid >= CREDIT:
+            self.connection.increment_flow_control_window(self._connection_unpaid)
+            self._connection_unpaid = 0
+        data = event.data or b""
+        request = self._requests.get(event.stream_id)
+        if request is not None:
+            request.feed(bytes(data))
+            self._pay(request, size - len(data))
+
+    async def _create_stream(self, request: h2.events.RequestReceived) -> None:
+        stream_id = request.stream_id
+        fields = request.headers
+        if self._link.winding_down:
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+            return
+        if len(self._requests) >= 2 * self._link.limits.max_streams_per_connection:
+            # Streams that were reset while their request still runs: the client floods.
+            self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+            await self._flush()
+            self._link.close()
+            return
+        pseudo = {name: value for name, value in fields if name[:1] == b":"}
+        running = Request(
+            self,
+            make_scope(
+                http_version="2",
+                method=pseudo.get(b":method", b"").decode("latin-1"),
+                scheme="https" if self._link.tls else "http",
+                target=pseudo.get(b":path", b""),
+                headers=filter_pseudo_headers(fields),
+                client=self._link.client,
+                server=self._link.server,
+            ),
+            stream_id,
+            has_body=request.stream_ended is None,
+        )
+        self._requests[stream_id] = running
+        self._link.busy()
+        self._link.spawn(running.run, self._link.app)
+
+    async def _priority_updated(self, event: h2.events.PriorityUpdated) -> None:
+        """Ignored."""
+
+    def _wake_senders(self) -> None:
+        self._windows_moved.set()
+        self._windows_moved = trio.Event()
+
+    def _disconnect(self, request: Request) -> None:
+        request.disconnect()
+        self._wake_senders()
+
+    # The application's side (`Wire`).
+
+    async def start(self, request: Request, status: int, headers: Headers) -> None:
+        """Encode the response's head; it leaves with the first piece of the body."""
+        fields = [(b":status", b"%d" % status)]
+        fields += [field for field in headers if field[0] not in NOT_IN_HTTP2]
+        fields.append((b"date", self._link.date()))
+        try:
+            self.connection.send_headers(request.stream_id, fields)
+        except ProtocolError:
+            request.disconnect()
+
+    async def body(self, request: Request, data: bytes, more: bool) -> None:
+        """Send a piece of the body as the windows allow."""
+        try:
+            await self._send(request, memoryview(data), more)
+        except (ProtocolError, KeyError):
+            # Stream or connection closed meanwhile.
+            request.disconnect()
+        finally:
+            request.stalled_since = None
+
+    async def _send(self, request: Request, data: memoryview, more: bool) -> None:
+        stream_id = request.stream_id
+        encoded = 0
+        if not data and not more:
+            self.connection.end_stream(stream_id)
+        while data:
+            window = min(
+                self.connection.local_flow_control_window(stream_id),
+                self.connection.max_outbound_frame_size,
+                len(data),
+            )
+            if window > 0:
+                last = not more and window == len(data)
+                self.connection.send_data(stream_id, bytes(data[:window]), end_stream=last)
+                data = data[window:]
+                request.stalled_since = None
+                encoded += window
+            if window <= 0 or encoded >= BATCH:
+                encoded = 0
+                moved = self._windows_moved
+                await self._flush()
+                if window <= 0 and not request.gone:
+                    if request.stalled_since is None:
+                        request.stalled_since = trio.current_time()
+                    await moved.wait()
+                if request.gone:
+                    return
+        await self._flush()
+
+    async def wanted(self, request: Request) -> None:
+        """Let the client send further ahead."""
+        self._pay(request, WANTED_WINDOW - STREAM_WINDOW)
+        await self._flush()
+
+    async def consumed(self, request: Request, size: int) -> None:
+        """Let the client send as much again."""
+        self._pay(request, size)
+        await self._flush()
+
+    async def finished(self, request: Request) -> None:
+        """End the stream, whatever the application has left undone."""
+        stream_id = request.stream_id
+        if not request.gone:
+            if not request.started:
+                await self._fail(request)
+            elif not request.ended:
+                self._reset(stream_id, ErrorCodes.INTERNAL_ERROR)
+            elif not request.body_ended:
+                # RFC 9113 section 8.1: the answer stands, the rest of the body is not wanted.
+                self._reset(stream_id, ErrorCodes.NO_ERROR)
+        request.release()
+        self._requests.pop(stream_id, None)
+        self._unpaid.pop(stream_id, None)
+        await self._flush()
+        if not self._requests:
+            self._link.idle()
+            if self._link.winding_down:
+                self._link.close()
+
+    async def _fail(self, request: Request) -> None:
+        detail = "The request could not be answered."
+        status, headers, body = self._link.limits.problem(500, "Internal Server Error", detail)
+        await self.start(request, status, list(headers))
+        await self.body(request, b"" if request.scope["method"] == "HEAD" else body, more=False)
+
+    def _pay(self, request: Request, size: int) -> None:
+        """Open a stream's window by `size`, in steps worth a frame."""
+        owed = self._unpaid.get(request.stream_id, 0) + size
+        if owed >= CREDIT and not request.body_ended:
+            try:
+                self.connection.increment_flow_control_window(owed, request.stream_id)
+            except (ProtocolError, KeyError):
+                return
+            owed = 0
+        self._unpaid[request.stream_id] = owed
+
+    def _reset(self, stream_id: int, code: ErrorCodes) -> None:
+        try:
+            self.connection.reset_stream(stream_id, code)
+        except (ProtocolError, KeyError):
+            return
+
+    async def _flush(self) -> None:
+        data = self.connection.data_to_send()
+        if data:
+            await self._link.write(data)
