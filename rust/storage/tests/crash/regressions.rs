@@ -1,0 +1,1 @@
+//! Faults that others found in themselves.

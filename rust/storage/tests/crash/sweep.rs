@@ -1,0 +1,129 @@
+//! Every power cut of a recording, and the judgement over each.
+
+use std::sync::Arc;
+
+use durastream_storage::fs::SimFs;
+use durastream_storage::fs::sim::Policy;
+use durastream_storage::{Durability, StoreOptions};
+
+use crate::history::{Expected, History};
+use crate::session::{Diary, Session, Wrong, recover};
+use crate::workload::small;
+
+/// How thorough to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Thoroughness {
+    /// Images for every operation and policy.
+    pub seeds: u64,
+    /// For one image in so many, the recovery itself is cut at every operation.
+    pub recoveries: u64,
+}
+
+/// Builds every image, recovers each and judges it; gives their number, or the first that is wrong.
+pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<u64, String> {
+    let mut crash = diary.sim.crash();
+    let history = diary.history.lock().clone();
+    let mut images = 0;
+    for op in 0..=crash.op_count() {
+        crash.advance_to(op);
+        let expected = history.at(op);
+        for policy in Policy::ALL {
+            let plain = matches!(policy, Policy::NothingUnsynced | Policy::Everything);
+            let seeds = if plain || !crash.has_unsynced() {
+                1
+            } else {
+                thoroughness.seeds
+            };
+            for seed in 0..seeds {
+                images += 1;
+                let image = crash.image(policy, seed);
+                let deep = images % thoroughness.recoveries == 0;
+                images += check(&image, &expected, deep).map_err(|wrong| {
+                    let last = op.checked_sub(1).map(|last| diary.sim.describe(last));
+                    format!("cut at {op}, behind {last:?}, {policy:?}, seed {seed}: {wrong}")
+                })?;
+                if !crash.has_unsynced() {
+                    break;
+                }
+            }
+            if !crash.has_unsynced() {
+                break;
+            }
+        }
+    }
+    Ok(images)
+}
+
+fn options() -> StoreOptions {
+    small(Durability::Sync)
+}
+
+/// Recovers an image, uses the store, and pulls the plug again; gives how many more images that took.
+fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<u64, String> {
+    let options = options();
+    image.record();
+    let history = History::after_power_cut(expected.clone());
+    let diary = Diary::new(image, &options, history);
+    let mut session = open(image, &diary)?;
+    let found = session.frames.clone();
+    let recovered = image.op_count();
+    session.read_back()?;
+    for len in [1, 5000] {
+        session.push(len).map_err(|e| e.to_string())?;
+    }
+    session.commit().map_err(|e| e.to_string())?;
+    session.read_back()?;
+    let frames = session.frames.clone();
+    let used = image.op_count();
+    drop(session);
+
+    // What was recovered or acknowledged since survives the next cut, and the one after that.
+    let second = image.crash_image(used, Policy::NothingUnsynced, 0);
+    let expected = diary.history.lock().at(used);
+    let history = History::after_power_cut(expected);
+    second.record();
+    let again = Diary::new(&second, &options, history);
+    let mut session = open(&second, &again)?;
+    if session.frames != frames {
+        let (now, before) = (session.frames.last(), frames.last());
+        return Err(format!(
+            "a second recovery ends with {now:?}, not {before:?}"
+        ));
+    }
+    session.push(10).map_err(|e| e.to_string())?;
+    session.commit().map_err(|e| e.to_string())?;
+    session.read_back()?;
+    drop(session);
+
+    if !deep {
+        return Ok(0);
+    }
+    // A cut recovery shows the same, or more of what was never acknowledged.
+    let mut crash = image.crash();
+    let history = diary.history.lock().clone();
+    for op in 0..=recovered {
+        crash.advance_to(op);
+        for (seed, policy) in (0_u64..).zip(Policy::ALL) {
+            let image = crash.image(policy, seed + op as u64);
+            let what = || format!("recovery cut at {op}, {policy:?}");
+            let seen = match recover(Arc::new(image), &options) {
+                Ok((_, seen)) => seen,
+                Err(e) => return Err(format!("{}: {e}", what())),
+            };
+            let present = history.at(op).judge(&seen);
+            let present = present.map_err(|e| format!("{}: {e}", what()))?;
+            if present != found {
+                let (now, before) = (present.last(), found.last());
+                return Err(format!("{}: ends with {now:?}, not {before:?}", what()));
+            }
+        }
+    }
+    Ok((recovered as u64 + 1) * Policy::ALL.len() as u64)
+}
+
+fn open(sim: &SimFs, diary: &Diary) -> Result<Session, String> {
+    Session::open(Arc::new(sim.clone()), diary.clone(), &options()).map_err(|wrong| match wrong {
+        Wrong::Open(e) => format!("refused to open: {e}"),
+        Wrong::Content(e) => e,
+    })
+}

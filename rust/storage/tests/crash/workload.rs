@@ -1,0 +1,144 @@
+//! What a store is put through.
+
+use std::sync::Arc;
+
+use durastream_storage::fs::{Fs, SimFs};
+use durastream_storage::{Durability, StoreOptions};
+
+use crate::history::History;
+use crate::session::{Diary, Session, Wrong};
+
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Frames of these sizes, in one group if nothing else is under way.
+    Push(Vec<usize>),
+    /// Everything pushed is waited for.
+    Commit,
+    /// A checkpoint with so many more bytes.
+    Checkpoint(usize),
+    /// Everything before so many sixteenths of the frames is dropped.
+    Drop(usize),
+    /// The store is closed and opened again.
+    Close,
+    /// The process dies and the store is opened again.
+    Kill,
+}
+
+/// Steps over a store of these options.
+#[derive(Debug, Clone)]
+pub struct Workload {
+    pub options: StoreOptions,
+    pub steps: Vec<Step>,
+}
+
+/// Small segments, so that rolling and recycling are common, and little memory, so that reads are cold.
+pub fn small(durability: Durability) -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.durability = durability;
+    options.segment_bytes = 16 << 10;
+    options.hot_bytes = 8 << 10;
+    options
+}
+
+impl Workload {
+    /// Always the same for a seed.
+    pub fn random(seed: u64, durability: Durability) -> Self {
+        let mut dice = Dice(seed);
+        let mut steps = vec![];
+        for _ in 0..dice.between(8, 22) {
+            let step = match dice.below(20) {
+                0..9 => {
+                    let frames = dice.between(1, 6);
+                    steps.push(Step::Push((0..frames).map(|_| dice.size()).collect()));
+                    Step::Commit
+                }
+                9..12 => Step::Push(vec![dice.size()]),
+                12..15 => Step::Checkpoint(dice.below(6000)),
+                15..17 => Step::Drop(dice.between(4, 16)),
+                17 => Step::Close,
+                18 => Step::Kill,
+                _ => Step::Commit,
+            };
+            steps.push(step);
+        }
+        Workload {
+            options: small(durability),
+            steps,
+        }
+    }
+
+    /// Runs everything on a new disk, seen by the store through `wrap`; gives what was noted.
+    pub fn run(&self, wrap: &dyn Fn(SimFs) -> Arc<dyn Fs>) -> Result<Diary, Wrong> {
+        let sim = SimFs::recording();
+        let diary = Diary::new(&sim, &self.options, History::default());
+        let mut session = Session::open(wrap(sim), diary, &self.options)?;
+        for step in &self.steps {
+            let done = match step {
+                Step::Push(sizes) => {
+                    let mut sizes = sizes.iter();
+                    sizes
+                        .try_for_each(|&len| session.push(len).map(drop))
+                        .unwrap();
+                    Ok(())
+                }
+                Step::Commit => session.commit(),
+                Step::Checkpoint(filler) => session.checkpoint(*filler),
+                Step::Drop(sixteenths) => {
+                    session.drop_before(session.frames.len() * sixteenths / 16)
+                }
+                Step::Close => {
+                    session.store.close().unwrap();
+                    session = self.reopen(session, wrap)?;
+                    Ok(())
+                }
+                Step::Kill => {
+                    session = self.reopen(session, wrap)?;
+                    Ok(())
+                }
+            };
+            done.unwrap_or_else(|e| panic!("{step:?}: {e}"));
+        }
+        session.commit().unwrap();
+        session.read_back().map_err(Wrong::Content)?;
+        Ok(session.diary)
+    }
+
+    fn reopen(
+        &self,
+        session: Session,
+        wrap: &dyn Fn(SimFs) -> Arc<dyn Fs>,
+    ) -> Result<Session, Wrong> {
+        let mut diary = session.diary.clone();
+        diary.sim = diary.sim.kill();
+        drop(session);
+        Session::open(wrap(diary.sim.clone()), diary, &self.options)
+    }
+}
+
+/// Chance that repeats itself (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % bound as u64) as usize
+    }
+
+    pub fn between(&mut self, from: usize, to: usize) -> usize {
+        from + self.below(to - from + 1)
+    }
+
+    /// Payload sizes: mostly small, some that fill a segment, few larger than one.
+    fn size(&mut self) -> usize {
+        match self.below(16) {
+            0 => 0,
+            1..10 => self.below(300),
+            10..13 => self.below(6000),
+            13 | 14 => self.below(16_000),
+            _ => self.between(16_000, 90_000),
+        }
+    }
+}
