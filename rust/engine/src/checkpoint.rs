@@ -38,7 +38,8 @@ pub(crate) struct Encoded {
 pub(crate) fn encode(state: &State) -> Encoded {
     let mut types = FxHashMap::default();
     let mut names = Vec::new();
-    for stream in state.streams.values() {
+    let kept = |stream: &&Box<Stream>| stream.phase != Phase::Removed;
+    for stream in state.streams.values().filter(kept) {
         if !types.contains_key(&stream.content_type) {
             types.insert(Arc::clone(&stream.content_type), 0);
             names.push(Arc::clone(&stream.content_type));
@@ -87,11 +88,9 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream, content_type: u64) -> Option<L
         flags |= EXTRA;
     }
     let floor = stream.reserved_floor();
-    let dropped = if stream.forks > 0 {
-        0
-    } else {
-        stream.index.partition_point(|entry| entry.end <= floor)
-    };
+    let dropped = stream
+        .index
+        .partition_point(|entry| entry.end <= stream.kept);
     let before = dropped
         .checked_sub(1)
         .and_then(|last| stream.index.get(last));
@@ -227,6 +226,7 @@ fn take_stream(input: &mut Input<'_>, types: &[(Arc<str>, Format)]) -> Result<St
         gone_end: if flags & SOFT != 0 { 0 } else { NEVER },
         tail: index.last().map_or(index_start, |entry| entry.end),
         floor,
+        kept: if forks > 0 { index_start } else { floor },
         index_start,
         index,
         forks,

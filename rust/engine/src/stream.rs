@@ -55,6 +55,9 @@ pub(crate) struct Stream {
     pub(crate) tail: u64,
     /// The durable floor.
     pub(crate) floor: u64,
+    /// Its own payloads below this are of no use: it is the reserved floor, as of the first fork
+    /// while there are forks.
+    pub(crate) kept: u64,
     /// Where the first entry of `index` begins.
     pub(crate) index_start: u64,
     /// Its own payloads, in order.
@@ -232,12 +235,10 @@ impl Stream {
         self.gone_end <= horizon
     }
 
-    /// Forgets payloads below the durable floor, unless forks may read them.
+    /// Forgets payloads that neither readers nor forks can reach.
     pub(crate) fn drop_trimmed(&mut self) {
-        if self.forks > 0 {
-            return;
-        }
-        let dropped = self.index.partition_point(|entry| entry.end <= self.floor);
+        let unused = self.kept.min(self.floor);
+        let dropped = self.index.partition_point(|entry| entry.end <= unused);
         if let Some(entry) = dropped.checked_sub(1).and_then(|last| self.index.get(last)) {
             self.index_start = entry.end;
             self.index.drain(..dropped);

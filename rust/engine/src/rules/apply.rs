@@ -46,6 +46,9 @@ pub(crate) fn apply(
                 });
             }
             stream.extra_mut().pending_floor = Some(*floor);
+            if stream.forks == 0 {
+                stream.kept = *floor;
+            }
             stream.last_end = placed.end;
             (*id, EffectKind::Trimmed(*floor))
         }
@@ -113,6 +116,7 @@ fn create(
         gone_end: NEVER,
         tail,
         floor,
+        kept: floor,
         index_start: start,
         index: Vec::new(),
         forks: 0,
@@ -263,5 +267,8 @@ fn remove(
     });
     let source = state.stream_mut(source?)?;
     source.forks -= 1;
+    if source.forks == 0 {
+        source.kept = source.reserved_floor();
+    }
     (source.forks == 0 && source.phase == Phase::Soft).then_some(source.id)
 }

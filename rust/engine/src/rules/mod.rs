@@ -5,6 +5,8 @@ mod apply;
 mod change;
 mod create;
 mod lookup;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use append::{AppendDecision, decide_append};
 pub(crate) use apply::apply;

@@ -1,0 +1,262 @@
+//! The rules on a table: decide, apply, and a log in memory instead of a store.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use durastream_storage::{Lsn, Placed};
+
+use super::*;
+use crate::body::Encoded;
+use crate::errors::{AppendError, ChangeError, CreateError};
+use crate::event::Event;
+use crate::options::Options;
+use crate::span::walk;
+use crate::state::{Effect, State};
+use crate::stream::{NEVER, Stream};
+use crate::types::{Append, Appended, Create, ForkSpec, Producer, StreamInfo};
+use crate::wire::{Format, after_messages};
+use crate::{Offset, StreamPath};
+
+mod append;
+mod create;
+mod fork;
+mod lifetime;
+mod replay;
+
+pub(super) struct Table {
+    pub(super) state: State,
+    pub(super) options: Options,
+    pub(super) now: u64,
+    pub(super) log: Vec<(Event, Bytes, Placed)>,
+    pub(super) effects: VecDeque<Effect>,
+    payloads: BTreeMap<Lsn, Bytes>,
+    end: Lsn,
+}
+
+pub(super) fn path(text: &str) -> StreamPath {
+    StreamPath::new(text).unwrap()
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            state: State::default(),
+            options: Options::default(),
+            now: 1_000_000,
+            log: Vec::new(),
+            effects: VecDeque::new(),
+            payloads: BTreeMap::new(),
+            end: 4096,
+        }
+    }
+
+    pub(super) fn record(&mut self, event: Event, payload: Bytes) {
+        let lsn = self.end;
+        self.end += 64 + (payload.len() as u64).next_multiple_of(8);
+        let placed = Placed { lsn, end: self.end };
+        let len = payload.len();
+        apply(&mut self.state, &event, len, placed, &mut self.effects).unwrap();
+        self.payloads.insert(lsn, payload.clone());
+        self.log.push((event, payload, placed));
+    }
+
+    /// Makes everything so far durable.
+    pub(super) fn commit(&mut self) {
+        for effect in self.effects.drain(..) {
+            self.state.settle(&effect);
+        }
+    }
+
+    fn expire(&mut self, path: &StreamPath) {
+        if let Some(stream) = self.state.at(path)
+            && stream.is_expired(self.now)
+        {
+            let id = stream.id;
+            self.record(Event::Delete { id, expired: true }, Bytes::new());
+        }
+    }
+
+    pub(super) fn create(
+        &mut self,
+        at: &str,
+        create: Create,
+    ) -> Result<(bool, StreamInfo), CreateError> {
+        let at = path(at);
+        self.expire(&at);
+        if let Some(spec) = &create.fork {
+            self.expire(&spec.source.clone());
+        }
+        let mut request = CreateRequest {
+            path: &at,
+            content_type: create.content_type.as_deref().map(Into::into),
+            expiry: create.expiry,
+            closed: create.closed,
+            body: Encoded::new(Format::Bytes, &create.body, &self.options),
+            fork: create.fork.as_ref(),
+            sub: None,
+        };
+        loop {
+            match decide_create(&self.state, self.now, &request, &self.options) {
+                CreateDecision::Recode(format) => {
+                    request.body = Encoded::new(format, &create.body, &self.options);
+                }
+                CreateDecision::Resolve { source, span } => {
+                    let payload = self.payloads[&span.frame.lsn].slice(..span.len());
+                    let messages = create.fork.as_ref().unwrap().sub_offset;
+                    let point = after_messages(&payload, messages);
+                    request.sub = Some(SubPoint {
+                        source,
+                        anchor: span.start,
+                        point: point.map(|len| span.start + len as u64),
+                    });
+                }
+                CreateDecision::Refuse(_, error) => return Err(error),
+                CreateDecision::Exists(_) => return Ok((false, self.info(at.as_str()))),
+                CreateDecision::Accept(event, payload) => {
+                    self.record(event, payload);
+                    return Ok((true, self.info(at.as_str())));
+                }
+            }
+        }
+    }
+
+    pub(super) fn append(&mut self, at: &str, append: Append) -> Result<Appended, AppendError> {
+        let at = path(at);
+        self.expire(&at);
+        let mut body = Encoded::new(Format::Bytes, &append.body, &self.options);
+        loop {
+            match decide_append(&self.state, self.now, &at, &append, &body, &self.options) {
+                AppendDecision::Recode(format) => {
+                    body = Encoded::new(format, &append.body, &self.options);
+                }
+                AppendDecision::Refuse(_, error) => return Err(error),
+                AppendDecision::Duplicate(_, _, appended) => return Ok(appended),
+                AppendDecision::Accept(event, payload, appended) => {
+                    self.record(event, payload);
+                    return Ok(appended);
+                }
+            }
+        }
+    }
+
+    pub(super) fn delete(&mut self, at: &str) -> Result<(), ChangeError> {
+        self.expire(&path(at));
+        let event = decide_delete(&self.state, &path(at)).map_err(|(_, error)| error)?;
+        self.record(event, Bytes::new());
+        Ok(())
+    }
+
+    pub(super) fn trim(&mut self, at: &str, before: Offset) -> Result<Offset, ChangeError> {
+        self.expire(&path(at));
+        match decide_trim(&self.state, &path(at), before).map_err(|(_, error)| error)? {
+            TrimDecision::Already(_, floor) => Ok(floor),
+            TrimDecision::Accept(event, floor) => {
+                self.record(event, Bytes::new());
+                Ok(floor)
+            }
+        }
+    }
+
+    pub(super) fn stream(&self, at: &str) -> &Stream {
+        lookup(&self.state, &path(at)).unwrap()
+    }
+
+    pub(super) fn exists(&self, at: &str) -> bool {
+        lookup(&self.state, &path(at)).is_ok_and(|stream| !stream.is_expired(self.now))
+    }
+
+    pub(super) fn info(&self, at: &str) -> StreamInfo {
+        info(self.stream(at), NEVER - 1)
+    }
+
+    /// Every append from a position on, as its readers get it.
+    pub(super) fn appends(&self, at: &str, from: u64) -> Vec<String> {
+        let stream = self.stream(at);
+        let mut appends = Vec::new();
+        walk(&self.state, stream, from, stream.tail, |span| {
+            let payload = &self.payloads[&span.frame.lsn];
+            assert_eq!(payload.len(), span.frame.len as usize);
+            let bytes = payload.slice(..span.len());
+            appends.push(String::from_utf8(bytes.to_vec()).unwrap());
+            ControlFlow::Continue(())
+        });
+        appends
+    }
+
+    pub(super) fn content(&self, at: &str) -> String {
+        self.appends(at, self.stream(at).reserved_floor()).concat()
+    }
+}
+
+/// A plain-text stream.
+pub(super) fn text() -> Create {
+    Create {
+        content_type: Some("text/plain".to_owned()),
+        ..Create::default()
+    }
+}
+
+pub(super) fn json() -> Create {
+    Create {
+        content_type: Some("application/json".to_owned()),
+        ..Create::default()
+    }
+}
+
+pub(super) fn holding_bytes(create: Create, body: &str) -> Create {
+    Create {
+        body: body.as_bytes().to_vec().into(),
+        ..create
+    }
+}
+
+pub(super) fn fork_of(source: &str) -> Create {
+    Create {
+        fork: Some(ForkSpec {
+            source: path(source),
+            offset: None,
+            sub_offset: 0,
+        }),
+        ..Create::default()
+    }
+}
+
+pub(super) fn fork_at(source: &str, position: u64, sub_offset: u64) -> Create {
+    Create {
+        fork: Some(ForkSpec {
+            source: path(source),
+            offset: Some(Offset {
+                incarnation: 0,
+                position,
+            }),
+            sub_offset,
+        }),
+        ..Create::default()
+    }
+}
+
+pub(super) fn body(body: &str) -> Append {
+    Append {
+        body: body.as_bytes().to_vec().into(),
+        ..Append::default()
+    }
+}
+
+pub(super) fn close() -> Append {
+    Append {
+        close: true,
+        ..Append::default()
+    }
+}
+
+pub(super) fn by(append: Append, id: &str, epoch: u64, seq: u64) -> Append {
+    Append {
+        producer: Some(Producer {
+            id: id.to_owned(),
+            epoch,
+            seq,
+        }),
+        ..append
+    }
+}
