@@ -13,6 +13,34 @@ from typing_extensions import TypeVar
 
 from durastream.errors import DurableStreamError
 
+__all__ = [
+    "AppendResult",
+    "Buffer",
+    "CommitFailure",
+    "CompletionQueue",
+    "CreateResult",
+    "Engine",
+    "Exchange",
+    "ListPage",
+    "Offset",
+    "Page",
+    "Pending",
+    "Reader",
+    "RecoveryReport",
+    "Service",
+    "Stats",
+    "StreamInfo",
+    "Watch",
+    "STEP_NEED_BODY",
+    "STEP_RESPOND",
+    "STEP_START",
+    "STEP_CHUNK",
+    "STEP_END",
+    "STEP_WAIT",
+    "STEP_BLOCK",
+    "__version__",
+]
+
 _T_co = TypeVar("_T_co", covariant=True)
 _Producer: TypeAlias = tuple[str, int, int]
 _Headers: TypeAlias = list[tuple[bytes, bytes]]

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyMemoryView};
 
 /// From this size on a piece is handed out as a [`Buffer`] instead of a copied `bytes`.
 const SHARED_FROM: usize = 16 << 10;
@@ -30,6 +30,14 @@ impl Buffer {
 
     fn __repr__(&self) -> String {
         format!("<durastream._native.Buffer of {} bytes>", self.0.len())
+    }
+
+    /// PEP 688 before Python 3.12, where the slot below answers it.
+    fn __buffer__<'py>(
+        slf: &Bound<'py, Self>,
+        _flags: c_int,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        PyMemoryView::from(slf.as_any())
     }
 
     #[expect(unsafe_code, reason = "the buffer protocol hands out raw pointers")]

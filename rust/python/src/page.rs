@@ -150,6 +150,14 @@ impl Page {
         )
     }
 
+    /// PEP 688 before Python 3.12, where the slot below answers it.
+    fn __buffer__<'py>(
+        slf: &Bound<'py, Self>,
+        _flags: c_int,
+    ) -> PyResult<Bound<'py, PyMemoryView>> {
+        PyMemoryView::from(slf.as_any())
+    }
+
     #[expect(unsafe_code, reason = "the buffer protocol hands out raw pointers")]
     unsafe fn __getbuffer__(
         slf: Bound<'_, Self>,
