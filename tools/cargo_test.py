@@ -11,7 +11,9 @@ def main(arguments: list[str]) -> int:
     """Stream cargo's output and return the exit status."""
     totals = [0, 0, 0]
     command = ["cargo", "test", "--no-fail-fast", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as cargo:
+    # One stream, so that a result stands beneath the name of what was run.
+    out, err = subprocess.PIPE, subprocess.STDOUT
+    with subprocess.Popen(command, stdout=out, stderr=err, text=True) as cargo:
         assert cargo.stdout is not None
         for line in cargo.stdout:
             sys.stdout.write(line)
