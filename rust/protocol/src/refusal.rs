@@ -1,12 +1,12 @@
 //! The engine's refusals as problems: one status, one kind and the facts of each.
 
 use bytes::Bytes;
-use durastream_engine::storage::{CommitError, PushError};
+use durastream_engine::storage::{CommitError, PushError, ReadError};
 use durastream_engine::{
     AppendError, ChangeError, CreateError, LimitError, LookupError, Offset, PageError,
 };
 
-use crate::problem::{Problem, shown};
+use crate::problem::Problem;
 
 /// An offset as a header value.
 pub(crate) fn offset_value(offset: Offset) -> Bytes {
@@ -134,6 +134,7 @@ pub(crate) fn create(error: CreateError) -> Problem {
             Problem::header("content-type", detail).fact("received", got)
         }
         CreateError::Limit(error) => limit(&error),
+        CreateError::Read(error) => unreadable(&error),
         CreateError::Push(error) => push(error),
         _ => unexpected(detail),
     }
@@ -157,18 +158,21 @@ pub(crate) fn page(error: PageError) -> Problem {
         .fact("asked", asked.to_string())
         .fact("earliest", earliest.to_string())
         .fact("tail", tail.to_string()),
-        PageError::Read(error) => {
-            tracing::error!(%error, "a read was not served");
-            Problem::new(
-                500,
-                "unreadable",
-                "Data unreadable",
-                "this part of the stream cannot be read back intact, so it is not served; the \
-                 server's log names the file",
-            )
-        }
+        PageError::Read(error) => unreadable(&error),
         other => unexpected(other.to_string()),
     }
+}
+
+/// Damaged or unreadable data.
+fn unreadable(error: &ReadError) -> Problem {
+    tracing::error!(%error, "data was not served");
+    Problem::new(
+        500,
+        "unreadable",
+        "Data unreadable",
+        "this part of the stream cannot be read back intact, so it is not served; the server's \
+         log names the file",
+    )
 }
 
 /// Why a deletion was refused.
@@ -266,10 +270,16 @@ fn limit(error: &LimitError) -> Problem {
         .fact("value", error.value)
 }
 
-/// A refusal that this version of the protocol layer does not know.
+/// A refusal that this version of the protocol layer does not know. Its words go to the log only:
+/// they may name files.
 fn unexpected(detail: String) -> Problem {
-    tracing::error!(detail = %shown(detail.as_bytes()), "an unexpected refusal");
-    Problem::new(500, "internal", "Internal error", detail)
+    tracing::error!(detail, "an unexpected refusal");
+    Problem::new(
+        500,
+        "internal",
+        "Internal error",
+        "the server refused for a reason of its own; its log says more",
+    )
 }
 
 #[cfg(test)]
@@ -277,7 +287,6 @@ mod tests {
     use std::path::PathBuf;
 
     use durastream_engine::StreamPath;
-    use durastream_engine::storage::ReadError;
 
     use super::*;
 
