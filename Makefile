@@ -17,7 +17,7 @@ CARGO_FLAGS := --workspace --release --locked
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 AS_MATURIN = PYO3_BUILD_EXTENSION_MODULE=1 PYO3_CONFIG_FILE="$$(ls -t $(TARGET)/maturin/pyo3-config-*.txt | head -n 1)"
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-CHECKED := python tests fuzz bench tools
+CHECKED := python tests bench tools
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
@@ -71,7 +71,7 @@ bench: setup ## the measurements of docs/performance.md
 clean: ## remove everything that was built or fetched (never data)
 	rm -rf .venv .cache target dist tests/conformance/node_modules
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis python/durastream/_native*.so
-	find python tests fuzz bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(CHECKED) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
