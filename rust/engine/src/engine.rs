@@ -251,7 +251,15 @@ impl Engine {
         if self.is_durable(lsn) {
             return Ok(true);
         }
-        self.shared.store.wait(lsn, timeout)
+        let durable = self.shared.store.wait(lsn, timeout)?;
+        if durable && !self.is_durable(lsn) {
+            // The store's word has not reached the state yet; what this thread reads next must show it.
+            let mut wakes = Wakes::default();
+            let core = &self.shared.core;
+            core.advance(self.shared.store.durable(), &mut wakes);
+            wakes.deliver();
+        }
+        Ok(durable)
     }
 
     /// Whether `lsn` is durable.
