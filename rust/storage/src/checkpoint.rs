@@ -190,3 +190,69 @@ pub(crate) fn read(home: &Home, entry: &CheckpointEntry) -> Result<Bytes, OpenEr
     }
     Ok(bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fs::{Fs, SimFs};
+
+    fn home() -> Home {
+        let fs = SimFs::new();
+        fs.create_dir_all(Path::new("/data")).unwrap();
+        Home::new(Arc::new(fs), Path::new("/data"))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_checkpoint_round_trips_however_it_was_cut(
+            lens in prop::collection::vec(prop_oneof![0..9_usize, 0..1_500_000_usize], 0..5), lsn: u64,
+        ) {
+            let home = home();
+            let piece = |len: usize| Bytes::from((0..len).map(|at| (at / 7) as u8).collect::<Vec<_>>());
+            let payload: Vec<Bytes> = lens.into_iter().map(piece).collect();
+            let entry = write(&home, 3, lsn, &payload).unwrap();
+            prop_assert_eq!(read(&home, &entry).unwrap(), payload.concat());
+        }
+
+        #[test]
+        fn no_flipped_bit_and_no_cut_goes_unseen(len in 0..5_000_usize, at: prop::sample::Index) {
+            let home = home();
+            let entry = write(&home, 3, 800, &[vec![7; len].into()]).unwrap();
+            let file = home.open(&home.checkpoint(3), Open::Write).unwrap();
+            let bit = at.index(entry.bytes as usize * 8);
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, bit as u64 / 8).unwrap();
+            let flipped = [byte[0] ^ 1 << (bit % 8)];
+            file.write_all_at(&mut [IoSlice::new(&flipped)], bit as u64 / 8).unwrap();
+            prop_assert!(read(&home, &entry).is_err());
+            file.write_all_at(&mut [IoSlice::new(&byte)], bit as u64 / 8).unwrap();
+            prop_assert!(read(&home, &entry).is_ok());
+            file.set_len(bit as u64 / 8).unwrap();
+            prop_assert!(read(&home, &entry).is_err());
+        }
+    }
+
+    #[test]
+    fn no_block_stands_in_for_another() {
+        let home = home();
+        let payload = Bytes::from([vec![1; BLOCK], vec![2; BLOCK]].concat());
+        let entry = write(&home, 3, 800, &[payload]).unwrap();
+        let file = home.open(&home.checkpoint(3), Open::Write).unwrap();
+        let whole = BLOCK_HEAD + BLOCK;
+        let mut blocks = vec![0; 2 * whole];
+        file.read_exact_at(&mut blocks, HEAD as u64).unwrap();
+        blocks.rotate_left(whole);
+        file.write_all_at(&mut [IoSlice::new(&blocks)], HEAD as u64)
+            .unwrap();
+        assert!(matches!(
+            read(&home, &entry),
+            Err(OpenError::Damaged { .. })
+        ));
+    }
+}

@@ -23,6 +23,7 @@ mod log;
 mod manifest;
 mod options;
 mod recovery;
+mod replay;
 mod reserves;
 mod segment;
 mod stats;

@@ -167,15 +167,16 @@ impl Reserves {
                 self.home.remove(&path).ok();
             })?,
         };
-        self.home.sync_dir()?;
-        let listed = self.manifest.change(|manifest| {
-            also(manifest);
-            manifest.segments.push(SegmentEntry {
-                number,
-                salt: birth.salt,
-                bytes,
-                base: None,
-            });
+        let listed = self.home.sync_dir().map_err(Trouble::from).and_then(|()| {
+            self.manifest.change(|manifest| {
+                also(manifest);
+                manifest.segments.push(SegmentEntry {
+                    number,
+                    salt: birth.salt,
+                    bytes,
+                    base: None,
+                });
+            })
         });
         match listed {
             Ok(()) => {}

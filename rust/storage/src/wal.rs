@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -16,12 +17,11 @@ use crate::frame::FrameRef;
 use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
 use crate::home::Home;
 use crate::log::{GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
-use crate::manifest::ManifestFile;
+use crate::manifest::{Manifest, ManifestFile};
+use crate::replay::replay;
 use crate::reserves::Reserves;
 use crate::segment::{Reserve, Segment};
 use crate::survey::Survey;
-use crate::tail;
-use crate::walk::{Stop, walk};
 
 /// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`.
 pub(crate) struct FileWal {
@@ -121,7 +121,7 @@ impl FileWal {
     fn adopt_orphans(&self) -> Result<(), OpenError> {
         let manifest = self.manifest.snapshot();
         let listing = self.home.list()?;
-        let listed = |path: &std::path::PathBuf| {
+        let listed = |path: &PathBuf| {
             manifest
                 .segments
                 .iter()
@@ -148,7 +148,7 @@ impl FileWal {
     }
 
     /// Writes into `manifest` which of its segments came into use.
-    fn note_bases(&self, manifest: &mut crate::manifest::Manifest) {
+    fn note_bases(&self, manifest: &mut Manifest) {
         for segment in self.segments.read().iter() {
             for entry in &mut manifest.segments {
                 if entry.number == segment.birth.number {
@@ -323,49 +323,7 @@ impl GroupLog for FileWal {
 
     fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError> {
         let segments = self.segments.read().clone();
-        let synced = self.manifest.synced();
-        let missing = |lsn: Lsn| OpenError::Damaged {
-            file: self.home.path(crate::home::MANIFEST),
-            offset: 24,
-            detail: format!("the log has nothing at LSN {lsn}, but it was synced up to {synced}"),
-        };
-        if segments.first().is_some_and(|first| first.base > from) {
-            return Err(missing(from));
-        }
-        let mut found = Replayed {
-            end: from,
-            ..Replayed::default()
-        };
-        for (index, segment) in segments.iter().enumerate() {
-            let limit = segments.get(index + 1).map(|next| next.base);
-            if limit.unwrap_or_else(|| segment.limit()) < from || limit == Some(from) {
-                continue;
-            }
-            let (end, frames, stop) = walk(segment, from.max(segment.base), limit, visit)?;
-            found.end = end;
-            found.frames += frames;
-            let Stop::Hole(hole) = stop else { continue };
-            if limit.is_some() {
-                return Err(tail::damaged(
-                    segment,
-                    &hole,
-                    "the log goes on in another segment",
-                ));
-            }
-            if synced > hole.lsn {
-                let proof = format!("the log was synced up to LSN {synced}");
-                return Err(tail::damaged(segment, &hole, &proof));
-            }
-            if let Some(proof) = tail::proof_behind(segment, hole.lsn)? {
-                let proof = format!("a group at LSN {proof} says that it was synced");
-                return Err(tail::damaged(segment, &hole, &proof));
-            }
-            found.torn_bytes = tail::set_aside(&self.home, segment, &hole)?;
-        }
-        if found.end < synced {
-            return Err(missing(found.end));
-        }
-        Ok(found)
+        replay(&self.home, &segments, from, self.manifest.synced(), visit)
     }
 
     fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble> {

@@ -1,5 +1,9 @@
 //! What the integration tests share: stores in directories, and frames that can be told apart.
-#![allow(dead_code, reason = "every test file uses a part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses a part of this"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use durastream_storage::fs::{Fs, OsFs};
 use durastream_storage::{
-    CommitError, CommitObserver, FrameHead, FrameProducer, FrameRef, Lsn, OpenError, Placed,
+    CommitError, CommitObserver, Frame, FrameHead, FrameProducer, FrameRef, Lsn, OpenError, Placed,
     Recovering, RecoveryReport, Store, StoreOptions,
 };
 use parking_lot::Mutex;
@@ -45,6 +49,24 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub fn of(frame: &Frame<'_>) -> Self {
+        Self {
+            lsn: frame.lsn,
+            end: frame.end,
+            stream: frame.head.stream,
+            position: frame.head.position,
+            kind: frame.head.kind,
+            flags: frame.head.flags,
+            producer: frame
+                .head
+                .producer
+                .map(|it| (it.id.to_owned(), it.epoch, it.seq)),
+            stream_seq: frame.head.stream_seq.map(<[u8]>::to_vec),
+            meta: frame.head.meta.to_vec(),
+            payload: frame.payload.to_vec(),
+        }
+    }
+
     pub fn reference(&self) -> FrameRef {
         FrameRef {
             lsn: self.lsn,
@@ -84,21 +106,7 @@ pub fn open_with(fs: Arc<dyn Fs>, dir: &Path, options: StoreOptions) -> Result<O
     let checkpoint = recovering.checkpoint();
     let mut seen = Vec::new();
     let report = recovering.replay(&mut |frame| {
-        seen.push(Seen {
-            lsn: frame.lsn,
-            end: frame.end,
-            stream: frame.head.stream,
-            position: frame.head.position,
-            kind: frame.head.kind,
-            flags: frame.head.flags,
-            producer: frame
-                .head
-                .producer
-                .map(|it| (it.id.to_owned(), it.epoch, it.seq)),
-            stream_seq: frame.head.stream_seq.map(<[u8]>::to_vec),
-            meta: frame.head.meta.to_vec(),
-            payload: frame.payload.to_vec(),
-        });
+        seen.push(Seen::of(&frame));
         Ok(())
     })?;
     let log = Arc::new(Log::default());
