@@ -4,6 +4,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub mod events;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -473,4 +475,14 @@ fn check(reply: &Reply, is_head: bool, is_open: bool) {
             }
         }
     }
+}
+
+/// A server whose long-polls outlast a test.
+pub fn patient() -> Server {
+    Server::with(|_, config| config.long_poll_timeout = Duration::from_secs(30))
+}
+
+/// Begins a long-poll.
+pub fn poll(server: &Server, target: &str) -> Live {
+    server.begin(&Request::get(&format!("{target}&live=long-poll")))
 }
