@@ -1,0 +1,74 @@
+"""What crashes and bad disks leave behind: copies of a data directory, whole or hurt."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+LOCK = "LOCK"
+
+
+def copy(source: Path, target: Path) -> Path:
+    """Copies a directory as `kill -9` would leave it, holes as holes; the source may be in use."""
+    target.mkdir(parents=True)
+    for file in sorted(source.rglob("*")):
+        to = target / file.relative_to(source)
+        if file.is_dir():
+            to.mkdir(exist_ok=True)
+        else:
+            _copy_file(file, to)
+    return target
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with source.open("rb") as old, target.open("wb") as new:
+        size, at = os.fstat(old.fileno()).st_size, 0
+        new.truncate(size)
+        while at < size:
+            try:
+                at = os.lseek(old.fileno(), at, os.SEEK_DATA)
+            except OSError:  # no data behind this point
+                return
+            end = os.lseek(old.fileno(), at, os.SEEK_HOLE)
+            old.seek(at)
+            new.seek(at)
+            new.write(old.read(end - at))
+            at = end
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One fault: a flipped bit, or a file cut short, at a fraction of a file's used bytes."""
+
+    file: int
+    place: float
+    bit: int | None  # None: cut
+
+    def strike(self, directory: Path) -> str:
+        """Hurts one file of the log; says what it did."""
+        files = [
+            f for f in sorted(directory.rglob("*")) if f.is_file() and f.name != LOCK and used(f)
+        ]
+        file = files[self.file % len(files)]
+        at = min(int(used(file) * self.place), used(file) - 1)
+        if self.bit is None:
+            os.truncate(file, at)
+            return f"{file.name} cut at {at}"
+        with file.open("r+b") as opened:
+            opened.seek(at)
+            (byte,) = opened.read(1)
+            opened.seek(at)
+            opened.write(bytes([byte ^ 1 << self.bit]))
+        return f"{file.name} bit {self.bit} of byte {at} flipped"
+
+
+def used(file: Path) -> int:
+    """Bytes of a file up to the last that is not zero: the rest is preallocated."""
+    return len(file.read_bytes().rstrip(b"\0"))
+
+
+PLACES = st.floats(0, 1, exclude_max=True)
+FILES = st.integers(0, 15)
+CUTS = st.builds(Damage, FILES, PLACES, st.none())
+FLIPS = st.builds(Damage, FILES, PLACES, st.integers(0, 7))
