@@ -1,0 +1,60 @@
+"""The command `durable-streams`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from durastream import __version__
+from durastream.settings import SETTINGS, SettingError, Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAD_USAGE = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments. Values stay text: `Settings` checks them, wherever they come from."""
+    top = argparse.ArgumentParser(
+        prog="durable-streams",
+        description="A server of the Durable Streams protocol on an embedded log.",
+    )
+    top.add_argument("--version", action="version", version=f"durable-streams {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    serve = commands.add_parser(
+        "serve",
+        help="serve a data directory over HTTP",
+        description="Serve a data directory over HTTP/1.1 and HTTP/2.",
+        epilog="SIZE is in bytes, or a number with KiB, MiB or GiB. TIME is in seconds, or a number "
+        "with ms, s, m or h. Each flag can be given by the variable in brackets; the flag goes first.",
+    )
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for setting in SETTINGS:
+        if setting.group not in groups:
+            groups[setting.group] = serve.add_argument_group(setting.group)
+        default = "" if setting.default is None else f"; default {setting.default}"
+        groups[setting.group].add_argument(
+            setting.flag,
+            dest=setting.name,
+            metavar=setting.metavar,
+            action="append" if setting.repeatable else "store",
+            help=f"{setting.help}{default} [{setting.variable}]",
+        )
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit status: 0, 1 for a failure, 2 for a value that cannot be used."""
+    given = parser().parse_args(arguments)
+    try:
+        settings = Settings(vars(given), os.environ)
+    except SettingError as error:
+        print(f"durable-streams: {error}", file=sys.stderr)  # noqa: T201
+        return BAD_USAGE
+    # Imported late: `--help` and a wrong flag answer at once.
+    from durastream.serve import serve  # noqa: PLC0415
+
+    return serve(settings)

@@ -1,0 +1,183 @@
+"""`durable-streams serve`: opens the log, listens, and ends in order."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import ssl
+import sys
+from typing import TYPE_CHECKING
+
+import trio
+
+from durastream import __version__, _logs
+from durastream.asgi import create_app
+from durastream.engine import LogEngine
+from durastream.errors import DurableStreamError
+from durastream.listener import Limits, Listener
+from durastream.listener.server import open_socket, tls_context
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator
+
+    from durastream.asgi import DurableStreams
+    from durastream.settings import Settings
+
+log = logging.getLogger("durastream")
+
+FAILED = 1
+CLOSE_SECONDS = 3.0
+"""How long closing the log may take. With the grace for requests, less than the promised 10 s."""
+
+
+def serve(settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C; the exit status."""
+    _logs.configure(settings.log_level, settings.log_format)
+    _raise_descriptor_limit(settings.max_connections)
+    try:
+        tls = _tls(settings)
+        sock = _listen(settings)
+    except ServeError as error:
+        return _fail(str(error))
+    with sock:
+        try:
+            engine = LogEngine(
+                settings.data, durability=settings.durability, **settings.engine_limits()
+            )
+        except (DurableStreamError, OSError, ValueError) as error:
+            return _fail(f"--data {settings.data}: {error}")
+        except KeyboardInterrupt:
+            return _fail("interrupted while opening the log")
+        return _run(settings, engine, sock, tls)
+
+
+class ServeError(Exception):
+    """The server cannot start."""
+
+
+def _fail(message: str) -> int:
+    print(f"durable-streams: {message}", file=sys.stderr)  # noqa: T201
+    return FAILED
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None:
+        return None
+    try:
+        return tls_context(settings.tls_cert, settings.tls_key)
+    except (ssl.SSLError, OSError) as error:
+        raise ServeError(
+            f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error}; "
+            "give a PEM certificate chain and the key that belongs to it"
+        ) from None
+
+
+def _listen(settings: Settings) -> socket.socket:
+    try:
+        return open_socket(settings.host, settings.port)
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on --host {settings.host} --port {settings.port}: "
+            f"{error.strerror or error}; free the port, or give another (0 takes any)"
+        ) from None
+
+
+def _raise_descriptor_limit(connections: int) -> None:
+    """Allow as many open files as the system lets this process have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError) as error:
+            log.debug("the limit of open files stays at %d: %s", soft, error)
+    if soft != resource.RLIM_INFINITY and soft < connections + 64:
+        log.warning(
+            "only %d files may be open, fewer than --max-connections %d needs", soft, connections
+        )
+
+
+def _run(
+    settings: Settings, engine: LogEngine, sock: socket.socket, tls: ssl.SSLContext | None
+) -> int:
+    try:
+        app = create_app(
+            engine,
+            probes=True,
+            max_upload_bytes=settings.max_upload,
+            write_timeout=None,
+            base_paths=settings.base_path,
+            long_poll_timeout=settings.long_poll_timeout,
+            sse_max=settings.sse_max,
+            sse_heartbeat=settings.sse_heartbeat,
+            page_bytes=settings.page_bytes,
+            cors_origins=settings.cors_origin,
+            hold_time=settings.hold_time,
+            hold_count=settings.hold_count,
+            hold_bytes=settings.hold_bytes,
+        )
+    except ValueError as error:
+        engine.close()
+        return _fail(f"{error}")
+    limits = Limits(
+        max_connections=settings.max_connections,
+        max_header_bytes=settings.max_header,
+        max_streams_per_connection=settings.max_requests_per_connection,
+        keep_alive=settings.keep_alive,
+        stall=settings.stall_timeout,
+        grace=settings.shutdown_grace,
+        problem=app.service.problem,
+    )
+    listener = Listener(app, [sock], limits=limits, tls=tls)
+    url = _url(settings, sock, tls)
+    banner = (
+        f"durable-streams {__version__} serving {url} data={settings.data} "
+        f"durability={settings.durability}"
+    )
+    return trio.run(_serve, engine, app, listener, banner)
+
+
+def _url(settings: Settings, sock: socket.socket, tls: ssl.SSLContext | None) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://{host}:{sock.getsockname()[1]}{settings.base_path[0]}"
+
+
+async def _serve(engine: LogEngine, app: DurableStreams, listener: Listener, banner: str) -> int:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, signals, app, listener)
+            print(banner, flush=True)  # noqa: T201
+            await listener.run()
+            nursery.cancel_scope.cancel()
+        return await _close(engine)
+
+
+async def _obey(signals: AsyncIterator[int], app: DurableStreams, listener: Listener) -> None:
+    """The first signal ends in order, another one ends what is left."""
+    async for number in signals:
+        if app.shutting_down:
+            listener.abort()
+            continue
+        log.info("%s: finishing %d connections", signal.Signals(number).name, listener.connections)
+        listener.stop()
+        app.shut_down()
+
+
+async def _close(engine: LogEngine) -> int:
+    """Commit and close the log; the exit status."""
+    try:
+        with trio.fail_after(CLOSE_SECONDS):
+            await trio.to_thread.run_sync(engine.close, abandon_on_cancel=True)
+    except trio.TooSlowError:
+        log.error("the log did not close within %g s", CLOSE_SECONDS)
+        # Its thread is stuck in the system: leaving in order would wait for it.
+        logging.shutdown()
+        os._exit(FAILED)
+    except DurableStreamError as error:
+        log.error("the log did not close: %s", error)
+        return FAILED
+    return 0

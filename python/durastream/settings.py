@@ -1,0 +1,279 @@
+"""Every setting of `durable-streams serve`: its flag, its `DURASTREAM_*` variable, its default, its check."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+PREFIX = "DURASTREAM_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_UNITS |= {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_TIMES = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used: its name, what was wrong, what would be right."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"{name}: {detail}")
+        self.name = name
+        self.detail = detail
+
+
+def _size(text: str, *, least: int = 1) -> int:
+    found = re.fullmatch(r"(\d+)\s*([a-z]*)", text.strip().lower())
+    if not found or found[2] not in _UNITS:
+        raise ValueError(f"{text!r} is not a size; give bytes, or a number with KiB, MiB or GiB")
+    value = int(found[1]) * _UNITS[found[2]]
+    if not least <= value < 1 << 63:
+        raise ValueError(
+            f"{text!r} is out of range; give at least {least} and less than 2^63 bytes"
+        )
+    return value
+
+
+def _size_or_zero(text: str) -> int:
+    return _size(text, least=0)
+
+
+def _count(text: str, *, least: int = 1) -> int:
+    if not re.fullmatch(r"\d{1,15}", text.strip()) or int(text) < least:
+        raise ValueError(f"{text!r} is not a count; give a whole number of at least {least}")
+    return int(text)
+
+
+def _count_or_zero(text: str) -> int:
+    return _count(text, least=0)
+
+
+def _time(text: str, *, zero: bool = False) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-z]*)", text.strip().lower())
+    value = float(found[1]) * _TIMES[found[2]] if found and found[2] in _TIMES else math.nan
+    if math.isnan(value) or value > 10**9 or (value == 0 and not zero):
+        raise ValueError(
+            f"{text!r} is not a time; give seconds above 0, or a number with ms, s, m or h"
+        )
+    return value
+
+
+def _time_or_zero(text: str) -> float:
+    return _time(text, zero=True)
+
+
+def _port(text: str) -> int:
+    if not re.fullmatch(r"\d{1,5}", text.strip()) or int(text) > 65_535:
+        raise ValueError(f"{text!r} is not a port; give 0 (any free one) to 65535")
+    return int(text)
+
+
+def _host(text: str) -> str:
+    host = text.strip().removeprefix("[").removesuffix("]")
+    if ":" in host:
+        try:
+            ipaddress.IPv6Address(host.partition("%")[0])
+        except ValueError:
+            raise ValueError(f"{text!r} is not a host; the port has a flag of its own") from None
+    elif not re.fullmatch(r"[A-Za-z0-9._-]+", host):
+        raise ValueError(f"{text!r} is not a host; give an address or a name such as 127.0.0.1")
+    return host
+
+
+def _durability(text: str) -> str:
+    if text in ("sync", "none") or re.fullmatch(r"interval=[1-9]\d{0,8}", text):
+        return text
+    raise ValueError(
+        f"{text!r} is unknown; give sync, none or interval=MS (milliseconds, at least 1)"
+    )
+
+
+def _base_path(text: str) -> str:
+    if not text.startswith("/") or re.search(r"[?#\s\x00-\x1f]", text):
+        raise ValueError(
+            f"{text!r} is not a base path; give one such as /v1/stream, or / for all paths"
+        )
+    return text
+
+
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s,]+", text):
+        raise ValueError(f"{text!r} is not an origin; give one such as https://example.org, or *")
+    return text
+
+
+def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is unknown; give one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _file(text: str) -> Path:
+    path = Path(text)
+    if not path.is_file():
+        raise ValueError(f"{text!r} is not a file; give the path of a PEM file")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting. `default` is text, parsed like any other; `None` means: left to the engine or off."""
+
+    name: str
+    parse: Callable[[str], Any]
+    default: str | None
+    metavar: str
+    help: str
+    group: str
+    repeatable: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+
+def _table(group: str, *rows: tuple[Any, ...]) -> list[Setting]:
+    return [Setting(row[0], row[1], row[2], row[3], row[4], group, len(row) > 5) for row in rows]
+
+
+SERVER = "where"
+PROTOCOL = "protocol"
+CONNECTIONS = "connections"
+ENGINE = "log"
+LOGGING = "messages"
+
+SETTINGS: tuple[Setting, ...] = (
+    *_table(
+        SERVER,
+        ("data", str, "./data", "DIR", "data directory, made when missing"),
+        ("host", _host, "127.0.0.1", "HOST", "address to listen on"),
+        ("port", _port, "4437", "PORT", "port to listen on; 0 takes a free one and prints it"),
+        ("tls_cert", _file, None, "FILE", "PEM certificate chain; serves https, with ALPN"),
+        ("tls_key", _file, None, "FILE", "PEM private key of the certificate"),
+    ),
+    *_table(
+        PROTOCOL,
+        ("base_path", _base_path, "/v1/stream,/v1/streams", "PATH",
+         "where streams live; repeatable; / takes every path that is left", True),
+        ("long_poll_timeout", _time, "30", "TIME", "how long a long-poll waits for data"),
+        ("sse_max", _time, "60", "TIME", "after how long an SSE response ends"),
+        ("sse_heartbeat", _time, "15", "TIME", "silence after which SSE sends a comment"),
+        ("page_bytes", _size, "4MiB", "SIZE", "largest page of a read"),
+        ("cors_origin", _origin, "*", "ORIGIN", "origin that browsers may use; repeatable", True),
+        ("hold_time", _time_or_zero, "20ms", "TIME",
+         "how long an early producer sequence waits for its predecessor; 0: not at all"),
+        ("hold_count", _count_or_zero, "1024", "N", "most appends held at once"),
+        ("hold_bytes", _size_or_zero, "64MiB", "SIZE", "most body bytes held at once"),
+    ),
+    *_table(
+        CONNECTIONS,
+        ("max_body", _size, "64MiB", "SIZE", "largest request body"),
+        ("max_upload", _size, "1GiB", "SIZE", "request bodies being received at once, all together"),
+        ("max_connections", _count, "10000", "N", "connections open at once"),
+        ("max_header", _size, "64KiB", "SIZE", "largest request head"),
+        ("max_requests_per_connection", _count, "100", "N",
+         "HTTP/2 requests in flight on one connection"),
+        ("keep_alive", _time, "75", "TIME", "how long an idle connection stays open"),
+        ("stall_timeout", _time, "30", "TIME",
+         "how long a client may send nothing of a body, or read nothing of an answer"),
+        ("shutdown_grace", _time, "6", "TIME", "how long a shutdown waits for requests in flight"),
+    ),
+    *_table(
+        ENGINE,
+        ("durability", _durability, "sync", "WHEN",
+         "what an acknowledgement means: sync (on disk), interval=MS, none"),
+        ("segment_bytes", _size, None, "SIZE", "size of a log segment"),
+        ("hot_bytes", _size_or_zero, None, "SIZE", "payload kept in memory for readers"),
+        ("pending_bytes", _size, None, "SIZE", "appends not committed yet"),
+        ("frame_bytes", _size, None, "SIZE", "largest record of the log"),
+        ("checkpoint_bytes", _size, None, "SIZE", "log written between two checkpoints"),
+        ("reap_interval", _time, None, "TIME", "how often expired streams are looked for"),
+        ("max_json_depth", _count, None, "N", "deepest nesting of a JSON message"),
+        ("max_producers_per_stream", _count, None, "N", "producers one stream remembers"),
+        ("max_streams", _count, None, "N", "streams"),
+        ("max_producer_id_bytes", _size, None, "SIZE", "longest Producer-Id"),
+        ("max_stream_seq_bytes", _size, None, "SIZE", "longest Stream-Seq"),
+        ("max_content_type_bytes", _size, None, "SIZE", "longest Content-Type"),
+    ),
+    *_table(
+        LOGGING,
+        ("log_level", _one_of(LOG_LEVELS), "info", "LEVEL", f"least to log: {', '.join(LOG_LEVELS)}"),
+        ("log_format", _one_of(LOG_FORMATS), "text", "FORMAT", "text or json, one line each, on stderr"),
+    ),
+)  # fmt: skip
+
+ENGINE_LIMITS = tuple(s.name for s in SETTINGS if s.group == ENGINE and s.name != "durability")
+
+
+class Settings:
+    """The settings of one run, as attributes named in `SETTINGS`."""
+
+    def __init__(self, flags: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        """Flags go before the environment, and that before the defaults. Raises SettingError."""
+        self._values: dict[str, Any] = {}
+        for setting in SETTINGS:
+            self._values[setting.name] = _value(setting, flags.get(setting.name), environment)
+        self._check_together()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (of the type that its parser makes)
+        try:
+            return self.__dict__["_values"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def engine_limits(self) -> dict[str, Any]:
+        """Keyword arguments of `LogEngine`."""
+        values = {name: self._values[name] for name in ENGINE_LIMITS}
+        limits = {name: value for name, value in values.items() if value is not None}
+        limits["max_append_bytes"] = self.max_body
+        return limits
+
+    def _check_together(self) -> None:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, lacks = (
+                ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
+            )
+            raise SettingError(
+                given, f"needs {lacks} as well; give both, or neither for plain http"
+            )
+        if self.frame_bytes is not None and self.frame_bytes < self.max_body:
+            raise SettingError(
+                "--frame-bytes",
+                f"{self.frame_bytes} bytes cannot hold a body of --max-body {self.max_body}; "
+                "give at least as much",
+            )
+
+
+def _value(setting: Setting, given: str | list[str] | None, environment: Mapping[str, str]) -> Any:  # noqa: ANN401
+    name = setting.flag
+    if given is None:
+        found = environment.get(setting.variable)
+        if found is None:
+            found = setting.default
+        else:
+            name = setting.variable
+        if found is None:
+            return None
+        given = [part.strip() for part in found.split(",")] if setting.repeatable else found
+    try:
+        if isinstance(given, list):
+            return [setting.parse(part) for part in given]
+        return setting.parse(given)
+    except ValueError as error:
+        raise SettingError(name, str(error)) from None
