@@ -97,6 +97,7 @@ impl Default for Expected {
 /// What a recovery showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
+    pub torn: bool,
     pub checkpoint: Option<Bytes>,
     pub replay_from: Lsn,
     pub end: Lsn,

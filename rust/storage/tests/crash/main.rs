@@ -9,6 +9,7 @@
     clippy::panic
 )]
 
+mod damage;
 mod faults;
 mod history;
 mod planted;

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durastream_storage::Durability;
+use durastream_storage::fs::SimFs;
+use parking_lot::Mutex;
 
-use crate::sweep::{Thoroughness, sweep};
-use crate::workload::Workload;
+use crate::history::History;
+use crate::session::{Diary, PATIENCE, Session};
+use crate::sweep::{Tally, Thoroughness, sweep};
+use crate::workload::{Workload, small};
 use crate::{first_seed, rounds};
 
 const THOROUGHNESS: Thoroughness = Thoroughness {
@@ -14,32 +18,61 @@ const THOROUGHNESS: Thoroughness = Thoroughness {
     recoveries: 40,
 };
 
-fn images(workloads: u64, durability: Durability) -> u64 {
-    let seeds = (0..workloads * rounds()).map(|seed| first_seed() + seed);
-    seeds
-        .map(|seed| {
-            let workload = Workload::random(seed, durability);
-            let diary = workload
-                .run(&|sim| Arc::new(sim))
-                .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e:?}", workload.steps));
-            sweep(&diary, THOROUGHNESS)
-                .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e}", workload.steps))
-        })
-        .sum()
+fn sweep_all(workloads: u64, durability: Durability) -> Tally {
+    let mut tally = Tally::default();
+    for seed in (0..workloads * rounds()).map(|seed| first_seed() + seed) {
+        let workload = Workload::random(seed, durability);
+        let diary = workload
+            .run(&|sim| Arc::new(sim))
+            .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e:?}", workload.steps));
+        tally += sweep(&diary, THOROUGHNESS)
+            .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e}", workload.steps));
+    }
+    tally
 }
 
 #[test]
 fn no_power_cut_loses_what_was_acknowledged() {
-    let images = images(24, Durability::Sync);
-    assert!(images >= 10_000, "{images} are too few to mean much");
+    let tally = sweep_all(12, Durability::Sync);
+    assert!(tally.images >= 10_000, "too few to mean much: {tally:?}");
+    let met = tally.torn.min(tally.lost).min(tally.kept);
+    assert!(met >= 100, "too little was met: {tally:?}");
 }
 
 #[test]
 fn without_sync_a_power_cut_leaves_a_beginning_of_what_was_written() {
-    assert!(images(4, Durability::None) > 1000);
+    let tally = sweep_all(4, Durability::None);
+    assert!(tally.images > 1000 && tally.torn > 100, "{tally:?}");
 }
 
 #[test]
 fn with_a_sync_now_and_then_a_power_cut_leaves_a_beginning_of_what_was_written() {
-    assert!(images(4, Durability::Interval(Duration::from_millis(1))) > 1000);
+    let tally = sweep_all(4, Durability::Interval(Duration::from_millis(1)));
+    assert!(tally.images > 1000, "{tally:?}");
+}
+
+#[test]
+fn writers_that_share_groups_lose_nothing_acknowledged() {
+    let sim = SimFs::recording();
+    let options = small(Durability::Sync);
+    let diary = Diary::new(&sim, &options, History::default());
+    let session = Session::open(Arc::new(sim), diary.clone(), &options).unwrap();
+    let store = session.store.clone();
+    let session = Mutex::new(session);
+    std::thread::scope(|scope| {
+        for writer in 0..4 {
+            let (session, store, diary) = (&session, &store, &diary);
+            scope.spawn(move || {
+                for n in 0..6 {
+                    let end = session.lock().push(writer * 700 + n * 31).unwrap();
+                    assert!(store.wait(end, Some(PATIENCE)).unwrap());
+                    diary.acknowledge(end);
+                }
+            });
+        }
+    });
+    assert_eq!(session.lock().frames.len(), 24);
+    session.lock().read_back().unwrap();
+    let tally = sweep(&diary, THOROUGHNESS).unwrap();
+    assert!(tally.images > 300, "{tally:?}");
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use durastream_storage::fs::{Fs, SimFs};
@@ -37,7 +38,7 @@ impl Diary {
         }
     }
 
-    fn acknowledge(&self, lsn: Lsn) {
+    pub fn acknowledge(&self, lsn: Lsn) {
         self.note(if self.is_synced {
             What::Acknowledged(lsn)
         } else {
@@ -72,6 +73,7 @@ pub fn recover(fs: Arc<dyn Fs>, options: &StoreOptions) -> Result<(Recovering, S
     })?;
     assert_eq!(report.frames, frames.len() as u64);
     let seen = Seen {
+        torn: report.torn_bytes > 0,
         checkpoint,
         replay_from: report.replay_from,
         end: report.end,
@@ -102,6 +104,8 @@ pub struct Session {
     pub diary: Diary,
     /// Frames that are in the log, as far as is known.
     pub frames: Vec<Event>,
+    /// Recovery cut a write that had not finished.
+    pub torn: bool,
     pushed: u64,
 }
 
@@ -131,6 +135,7 @@ impl Session {
         Ok(Session {
             store,
             diary,
+            torn: seen.torn,
             pushed: frames.len() as u64,
             frames,
         })
@@ -182,6 +187,21 @@ impl Session {
         let done = self.store.wait(end, Some(PATIENCE))?;
         assert!(done, "no commit within {PATIENCE:?}");
         self.diary.acknowledge(end);
+        Ok(())
+    }
+
+    /// Has everything pushed committed by the store's own thread.
+    pub fn kick(&self) -> Result<(), CommitError> {
+        let end = self.frames.last().map_or(0, |event| event.end);
+        let begun = Instant::now();
+        self.store.kick();
+        while self.store.durable() < end {
+            if let Some(cause) = self.store.poisoned() {
+                return Err(cause);
+            }
+            assert!(begun.elapsed() < PATIENCE, "no commit within {PATIENCE:?}");
+            thread::sleep(Duration::from_micros(20));
+        }
         Ok(())
     }
 

@@ -19,11 +19,32 @@ pub struct Thoroughness {
     pub recoveries: u64,
 }
 
-/// Builds every image, recovers each and judges it; gives their number, or the first that is wrong.
-pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<u64, String> {
+/// What was seen on the way: a sweep that never met a torn write proves little.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub images: u64,
+    /// Images with a write that had not finished.
+    pub torn: u64,
+    /// Images without something that was pushed and not acknowledged.
+    pub lost: u64,
+    /// Images with something that was not acknowledged.
+    pub kept: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.images += other.images;
+        self.torn += other.torn;
+        self.lost += other.lost;
+        self.kept += other.kept;
+    }
+}
+
+/// Builds every image, recovers each and judges it; gives what was seen, or the first that is wrong.
+pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<Tally, String> {
     let mut crash = diary.sim.crash();
     let history = diary.history.lock().clone();
-    let mut images = 0;
+    let mut tally = Tally::default();
     for op in 0..=crash.op_count() {
         crash.advance_to(op);
         let expected = history.at(op);
@@ -35,10 +56,9 @@ pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<u64, String> {
                 thoroughness.seeds
             };
             for seed in 0..seeds {
-                images += 1;
                 let image = crash.image(policy, seed);
-                let deep = images % thoroughness.recoveries == 0;
-                images += check(&image, &expected, deep).map_err(|wrong| {
+                let deep = tally.images % thoroughness.recoveries == 1;
+                tally += check(&image, &expected, deep).map_err(|wrong| {
                     let last = op.checked_sub(1).map(|last| diary.sim.describe(last));
                     format!("cut at {op}, behind {last:?}, {policy:?}, seed {seed}: {wrong}")
                 })?;
@@ -51,21 +71,28 @@ pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<u64, String> {
             }
         }
     }
-    Ok(images)
+    Ok(tally)
 }
 
 fn options() -> StoreOptions {
     small(Durability::Sync)
 }
 
-/// Recovers an image, uses the store, and pulls the plug again; gives how many more images that took.
-fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<u64, String> {
+/// Recovers an image, uses the store, and pulls the plug again.
+fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String> {
     let options = options();
     image.record();
     let history = History::after_power_cut(expected.clone());
     let diary = Diary::new(image, &options, history);
     let mut session = open(image, &diary)?;
     let found = session.frames.clone();
+    let end = found.last().map_or(0, |event| event.end);
+    let mut tally = Tally {
+        images: 1,
+        torn: session.torn.into(),
+        lost: (found.len() < expected.frames.len()).into(),
+        kept: (end > expected.acknowledged).into(),
+    };
     let recovered = image.op_count();
     session.read_back()?;
     for len in [1, 5000] {
@@ -96,7 +123,7 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<u64, String> 
     drop(session);
 
     if !deep {
-        return Ok(0);
+        return Ok(tally);
     }
     // A cut recovery shows the same, or more of what was never acknowledged.
     let mut crash = image.crash();
@@ -118,7 +145,8 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<u64, String> 
             }
         }
     }
-    Ok((recovered as u64 + 1) * Policy::ALL.len() as u64)
+    tally.images += (recovered as u64 + 1) * Policy::ALL.len() as u64;
+    Ok(tally)
 }
 
 fn open(sim: &SimFs, diary: &Diary) -> Result<Session, String> {

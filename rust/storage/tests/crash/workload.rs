@@ -14,6 +14,8 @@ pub enum Step {
     Push(Vec<usize>),
     /// Everything pushed is waited for.
     Commit,
+    /// Everything pushed is left to the store's own thread.
+    Kick,
     /// A checkpoint with so many more bytes.
     Checkpoint(usize),
     /// Everything before so many sixteenths of the frames is dropped.
@@ -47,11 +49,12 @@ impl Workload {
         let mut steps = vec![];
         for _ in 0..dice.between(8, 22) {
             let step = match dice.below(20) {
-                0..9 => {
+                0..8 => {
                     let frames = dice.between(1, 6);
                     steps.push(Step::Push((0..frames).map(|_| dice.size()).collect()));
                     Step::Commit
                 }
+                8 => Step::Kick,
                 9..12 => Step::Push(vec![dice.size()]),
                 12..15 => Step::Checkpoint(dice.below(6000)),
                 15..17 => Step::Drop(dice.between(4, 16)),
@@ -82,6 +85,7 @@ impl Workload {
                     Ok(())
                 }
                 Step::Commit => session.commit(),
+                Step::Kick => session.kick(),
                 Step::Checkpoint(filler) => session.checkpoint(*filler),
                 Step::Drop(sixteenths) => {
                     session.drop_before(session.frames.len() * sixteenths / 16)
