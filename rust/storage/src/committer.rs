@@ -218,7 +218,7 @@ impl Committer {
         // A waiter looks and parks under this lock: taken once, none can miss the call.
         drop(self.turn.lock());
         self.settled[(epoch & 1) as usize].notify_all();
-        if self.filling.lock().is_empty() && self.poison.get().is_none() {
+        if self.filling.lock().is_idle() && self.poison.get().is_none() {
             // The acknowledged are on their way; the disk has nothing better to do.
             if let Err(failure) = self.log.mark() {
                 self.latch(&failure);
@@ -347,8 +347,8 @@ impl Committer {
             return;
         }
         match self.log.prepare() {
-            Ok(()) => {}
-            Err(Trouble::Full(failure)) => tracing::warn!(%failure, "no space for more of the log"),
+            // A full disk is asked again with the next group, and by whoever needs the room.
+            Ok(()) | Err(Trouble::Full(_)) => {}
             Err(broken) => {
                 self.trouble(broken);
             }

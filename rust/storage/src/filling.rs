@@ -57,6 +57,11 @@ impl Filling {
         self.sealed.is_empty() && self.open.frames == 0
     }
 
+    /// Whether nothing waits, but something may come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty() && !self.closed
+    }
+
     /// Takes a frame. `head_bytes` is [`frame::head_bytes`]; `payload_crc` belongs to payloads that
     /// are [`REFERENCED`].
     pub(crate) fn push(

@@ -119,6 +119,11 @@ impl Reserves {
             }));
         }
         let prepared = self.make(&mut workshop, room, also);
+        if let Err(Trouble::Full(failure)) = &prepared
+            && workshop.full.is_none()
+        {
+            tracing::warn!(%failure, "no space for more of the log");
+        }
         workshop.full = match &prepared {
             Err(Trouble::Full(failure)) => Some(Full {
                 until: Instant::now() + FULL_PAUSE,

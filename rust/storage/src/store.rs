@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::committer::Committer;
 use crate::error::{CommitError, During, OpenError, PushError, ReadError, Trouble};
@@ -46,8 +46,8 @@ struct Inner {
     log: Arc<dyn GroupLog>,
     reader: Arc<dyn LogRead>,
     manifest: Arc<ManifestFile>,
-    /// Held while a checkpoint is written.
-    checkpointing: Mutex<()>,
+    /// Held while checkpoints are swapped, segments dropped or the store closed; whether it was.
+    ended: Mutex<bool>,
     checkpoints: AtomicU64,
     thread: Mutex<Option<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
@@ -80,7 +80,7 @@ impl Store {
                 log,
                 reader: parts.wal,
                 manifest: parts.manifest,
-                checkpointing: Mutex::new(()),
+                ended: Mutex::new(false),
                 checkpoints: AtomicU64::new(0),
                 thread: Mutex::new(Some(thread)),
                 lock: Mutex::new(Some(parts.lock)),
@@ -155,7 +155,7 @@ impl Store {
     /// older than the newest is ignored.
     pub fn write_checkpoint(&self, lsn: Lsn, payload: &[Bytes]) -> Result<(), CommitError> {
         let inner = &*self.inner;
-        let _alone = inner.checkpointing.lock();
+        let _alone = inner.alone()?;
         let before = inner.manifest.snapshot().checkpoint;
         if before.is_some_and(|before| before.lsn > lsn) {
             return Ok(());
@@ -177,6 +177,7 @@ impl Store {
     /// the checkpoint are recycled.
     pub fn drop_up_to(&self, lsn: Lsn) -> Result<(), CommitError> {
         let inner = &*self.inner;
+        let _alone = inner.alone()?;
         if let Some(cause) = inner.committer.poisoned() {
             return Err(cause);
         }
@@ -237,6 +238,16 @@ impl Store {
 }
 
 impl Inner {
+    /// Keeps others from changing which files there are, until the store is closed.
+    fn alone(&self) -> Result<MutexGuard<'_, bool>, CommitError> {
+        let ended = self.ended.lock();
+        if *ended {
+            Err(CommitError::Closed)
+        } else {
+            Ok(ended)
+        }
+    }
+
     fn swap_checkpoint(
         &self,
         lsn: Lsn,
@@ -266,6 +277,7 @@ impl Inner {
     }
 
     fn close(&self) -> Result<(), CommitError> {
+        let mut ended = self.ended.lock();
         let how = self
             .committer
             .finish()
@@ -281,6 +293,8 @@ impl Inner {
                 }
             });
         self.stop();
+        // From here on the directory may be somebody else's.
+        *ended = true;
         drop(self.lock.lock().take());
         how
     }

@@ -12,6 +12,13 @@ use crate::home::{Home, Listing};
 use crate::manifest::{Manifest, SegmentEntry};
 use crate::segment::{BLOCK, Birth, Opening, Reserve, Segment, VERSION};
 
+/// Shortest segment file: a header block and a group's header.
+const SMALLEST: u64 = BLOCK + GROUP_HEAD as u64;
+/// Longest segment file; neither the options nor a frame ask for more.
+const LARGEST: u64 = 1 << 40;
+/// Highest LSN at which a segment begins, far from where sums of LSNs overflow.
+const LARGEST_BASE: u64 = 1 << 62;
+
 /// The segments of a store.
 #[derive(Default)]
 pub(crate) struct Survey {
@@ -76,6 +83,18 @@ impl Survey {
                 &path,
                 16,
                 "this is another segment than the manifest lists",
+            ));
+        }
+        let base = if let Opening::Base(base) = opening {
+            base
+        } else {
+            0
+        };
+        if !(SMALLEST..=LARGEST).contains(&birth.bytes) || base > LARGEST_BASE {
+            return Err(damaged(
+                &path,
+                16,
+                "the segment's length or LSN is impossible",
             ));
         }
         match (opening, entry.base) {

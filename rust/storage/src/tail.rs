@@ -1,10 +1,10 @@
 //! The last segment's end: a torn tail, which is cut, or damage, which is refused.
 
 use std::io::IoSlice;
+use std::path::Path;
 
 use crate::Lsn;
 use crate::error::{During, Failure, OpenError};
-use crate::fs::FsFile;
 use crate::group::{GROUP_HEAD, GROUP_MAGIC, GroupHead};
 use crate::home::{Home, TORN};
 use crate::segment::Segment;
@@ -87,32 +87,41 @@ fn torn_bytes(segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
 
 /// Copies a torn tail aside, durably; gives its length.
 ///
-/// The tail itself stays: the next segment's base is what cuts it. So this can be done again.
+/// The tail itself stays: the next segment's base is what cuts it. So this can be done again, and
+/// on a full disk the copy is done without.
 pub(crate) fn set_aside(home: &Home, segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
     let torn = torn_bytes(segment, hole)?;
     if torn == 0 {
         return Ok(0);
     }
-    let dir = home.path(TORN);
-    home.fs().create_dir_all(&dir).during("create", &dir)?;
-    home.sync_dir()?;
-    let path = dir.join(format!("{:016}-{:016}", segment.birth.number, hole.lsn));
-    let copy = home.create(&path)?;
-    let mut window = Window::new(segment);
-    let mut done = 0;
-    while done < torn {
-        let span = (SPAN as u64).min(torn - done) as usize;
-        let Some(bytes) = window.get(segment.offset(hole.lsn) + done, span)? else {
-            break;
-        };
-        write(&*copy, bytes, done).during("write", &path)?;
-        done += span as u64;
+    let path = home
+        .path(TORN)
+        .join(format!("{:016}-{:016}", segment.birth.number, hole.lsn));
+    match copy(home, segment, hole.lsn, torn, &path) {
+        Err(failure) if failure.is_full() => {
+            tracing::warn!(%failure, torn, "no space to keep a torn tail");
+            home.fs().remove(&path).ok();
+        }
+        copied => copied?,
     }
-    copy.sync_data().during("fdatasync", &path)?;
-    home.fs().sync_dir(&dir).during("fsync", &dir)?;
     Ok(torn)
 }
 
-fn write(copy: &dyn FsFile, bytes: &[u8], at: u64) -> std::io::Result<()> {
-    copy.write_all_at(&mut [IoSlice::new(bytes)], at)
+fn copy(home: &Home, segment: &Segment, from: Lsn, len: u64, path: &Path) -> Result<(), Failure> {
+    let dir = home.path(TORN);
+    home.fs().create_dir_all(&dir).during("create", &dir)?;
+    let copy = home.create(path)?;
+    let mut window = Window::new(segment);
+    let mut done = 0;
+    while done < len {
+        let span = (SPAN as u64).min(len - done) as usize;
+        let Some(bytes) = window.get(segment.offset(from) + done, span)? else {
+            break;
+        };
+        copy.write_all_at(&mut [IoSlice::new(bytes)], done)
+            .during("write", path)?;
+        done += span as u64;
+    }
+    copy.sync_data().during("fdatasync", path)?;
+    home.fs().sync_dir(&dir).during("fsync", &dir)
 }

@@ -374,6 +374,13 @@ impl LogRead for FileWal {
                 file: self.home.dir().to_owned(),
                 detail: format!("nothing is kept at LSN {} any more", frame.lsn),
             })?;
+            if frame.lsn >= segment.limit() {
+                return Err(ReadError::Damaged {
+                    file: segment.path.clone(),
+                    offset: segment.birth.bytes,
+                    detail: format!("LSN {} is beyond its end", frame.lsn),
+                });
+            }
             placed.push((segment, *frame));
         }
         cold::read(&placed)

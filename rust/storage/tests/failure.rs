@@ -241,3 +241,33 @@ fn a_full_disk_keeps_the_checkpoint_before() {
     drop(opened);
     assert_eq!(start(&fs.kill()).checkpoint, Some(payload(1, 500)));
 }
+
+#[test]
+fn a_full_disk_with_a_torn_tail_can_be_opened() {
+    let fs = SimFs::new();
+    let opened = start(&fs);
+    append(&opened.store, &head(1, 0), &payload(1, 100));
+    fs.inject(once(OpClass::Write, 0, FaultKind::ShortWrite));
+    let torn = opened
+        .store
+        .push(&head(1, 100), &payload(2, 1_000))
+        .unwrap();
+    opened.store.wait(torn.end, None).unwrap_err();
+    fs.set_capacity(Some(1));
+    let fs = fs.kill();
+    let again = start(&fs);
+    assert_eq!(again.seen.len(), 1);
+    assert!(again.report.torn_bytes >= 1_000);
+}
+
+#[test]
+fn a_closed_store_leaves_the_directory_alone() {
+    let fs = SimFs::new();
+    let opened = start(&fs);
+    let placed = append(&opened.store, &head(1, 0), &payload(1, 100));
+    opened.store.close().unwrap();
+    let refused = opened.store.write_checkpoint(placed.end, &[]).unwrap_err();
+    assert!(matches!(refused, CommitError::Closed), "{refused}");
+    let refused = opened.store.drop_up_to(placed.end).unwrap_err();
+    assert!(matches!(refused, CommitError::Closed), "{refused}");
+}
