@@ -38,9 +38,8 @@ pub(crate) struct Encoded {
 pub(crate) fn encode(state: &State) -> Encoded {
     let mut types = FxHashMap::default();
     let mut names = Vec::new();
-    let kept = |stream: &&Box<Stream>| stream.phase != Phase::Removed;
-    for stream in state.streams.values().filter(kept) {
-        if !types.contains_key(&stream.content_type) {
+    for stream in state.streams.values() {
+        if stream.phase != Phase::Removed && !types.contains_key(&stream.content_type) {
             types.insert(Arc::clone(&stream.content_type), 0);
             names.push(Arc::clone(&stream.content_type));
         }
@@ -57,9 +56,9 @@ pub(crate) fn encode(state: &State) -> Encoded {
     for name in &names {
         put_bytes(&mut out, name.as_bytes());
     }
-    put(&mut out, state.paths.len() as u64);
+    put(&mut out, state.paths().len() as u64);
     let mut oldest: Option<Lsn> = None;
-    for stream in state.paths.values().filter_map(|id| state.stream(*id)) {
+    for stream in state.paths().values().filter_map(|id| state.stream(*id)) {
         let content_type = types.get(&stream.content_type).copied().unwrap_or(0);
         let first = put_stream(&mut out, stream, content_type);
         oldest = oldest.into_iter().chain(first).min();
@@ -84,20 +83,21 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream, content_type: u64) -> Option<L
     if stream.lifetime.is_some() {
         flags |= LIFETIME;
     }
-    if stream.extra.is_some() {
+    let extra = stream.extra.as_ref().filter(|extra| !is_blank(extra));
+    if extra.is_some() {
         flags |= EXTRA;
     }
     let floor = stream.reserved_floor();
     let dropped = stream
         .index
-        .partition_point(|entry| entry.end <= stream.kept);
+        .partition_point(|entry| entry.end <= stream.kept());
     let before = dropped
         .checked_sub(1)
         .and_then(|last| stream.index.get(last));
-    let start = before.map_or(stream.index_start, |entry| entry.end);
+    let start = before.map_or_else(|| stream.index_start(), |entry| entry.end);
     out.push(flags);
     put(out, stream.id);
-    put(out, stream.root);
+    put(out, stream.root());
     put_bytes(out, stream.path.as_str().as_bytes());
     put(out, content_type);
     put(out, stream.created_at);
@@ -115,10 +115,18 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream, content_type: u64) -> Option<L
         put_expiry(out, Some(lifetime.expiry), lifetime.inherited);
         put(out, lifetime.logged);
     }
-    if let Some(extra) = &stream.extra {
+    if let Some(extra) = extra {
         put_extra(out, extra);
     }
     stream.index.get(dropped).map(|entry| entry.lsn)
+}
+
+/// Whether there is nothing in it that [`put_extra`] writes.
+fn is_blank(extra: &Extra) -> bool {
+    extra.fork.is_none()
+        && extra.producers.is_empty()
+        && extra.closing.is_none()
+        && extra.stream_seq.is_none()
 }
 
 fn put_extra(out: &mut Vec<u8>, extra: &Extra) {
@@ -179,8 +187,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<State, Malformed> {
         paths.push((stream.path.clone(), stream.id));
         state.streams.insert(stream.id, Box::new(stream));
     }
-    // In order already, so that this builds the map bottom-up.
-    state.paths = paths.into_iter().collect();
+    state.name_all(paths);
     if !input.is_empty() {
         return Err(Malformed("bytes left over"));
     }
@@ -209,25 +216,28 @@ fn take_stream(input: &mut Input<'_>, types: &[(Arc<str>, Format)]) -> Result<St
     } else {
         None
     };
-    let extra = if flags & EXTRA != 0 {
+    let mut extra = if flags & EXTRA != 0 {
         Some(Box::new(take_extra(input)?))
     } else {
         None
     };
+    if root != id || floor != 0 || index_start != 0 || flags & SOFT != 0 {
+        let extra = extra.get_or_insert_default();
+        extra.root = (root != id).then_some(root);
+        extra.floor = floor;
+        extra.kept = if forks > 0 { index_start } else { floor };
+        extra.index_start = index_start;
+        extra.gone_end = (flags & SOFT != 0).then_some(0);
+    }
     Ok(Stream {
         id,
-        root,
         path,
         content_type: Arc::clone(content_type),
         created_at,
         created_end: 0,
         last_end: 0,
         closed_end: if flags & CLOSED != 0 { 0 } else { NEVER },
-        gone_end: if flags & SOFT != 0 { 0 } else { NEVER },
         tail: index.last().map_or(index_start, |entry| entry.end),
-        floor,
-        kept: if forks > 0 { index_start } else { floor },
-        index_start,
         index,
         forks,
         phase: if flags & SOFT != 0 {

@@ -299,7 +299,7 @@ impl Engine {
         let counts = inner.counts;
         EngineStats {
             store,
-            streams: inner.state.paths.len() as u64,
+            streams: inner.state.paths().len() as u64,
             soft_deleted: inner.state.soft_deleted,
             appends: counts.appends,
             append_bytes: counts.append_bytes,

@@ -29,7 +29,10 @@ pub(crate) fn list(
     };
     let mut streams = Vec::new();
     let mut last = None;
-    let range = inner.state.paths.range::<str, _>((from, Bound::Unbounded));
+    let range = inner
+        .state
+        .paths()
+        .range::<str, _>((from, Bound::Unbounded));
     let range = range.take_while(|(path, _)| path.as_str().starts_with(prefix));
     for (seen, (path, id)) in range.enumerate() {
         if streams.len() == limit || seen == MOST_SEEN {

@@ -209,20 +209,20 @@ fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<
 /// Where to read from, in a stream with this durable tail.
 fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
     let asked = match from {
-        From::Start => return Ok(stream.floor),
+        From::Start => return Ok(stream.floor()),
         From::Now => return Ok(tail),
-        From::At(Offset::START) if stream.floor == 0 => return Ok(0),
+        From::At(Offset::START) if stream.floor() == 0 => return Ok(0),
         From::At(asked) => asked,
     };
     let gone = |why| PageError::Gone {
         asked,
         why,
-        earliest: stream.offset(stream.floor),
+        earliest: stream.offset(stream.floor()),
         tail: stream.offset(tail),
     };
     match stream.position(asked) {
         None => Err(gone("it is of an earlier life of this path")),
-        Some(position) if position < stream.floor => Err(gone("what was there is trimmed")),
+        Some(position) if position < stream.floor() => Err(gone("what was there is trimmed")),
         Some(position) if position > stream.tail.max(tail + 1) => {
             Err(gone("nothing was ever written there"))
         }

@@ -52,7 +52,7 @@ pub(crate) fn walk(
             .and_then(|before| stream.index.get(before))
         {
             Some(entry) => entry.end,
-            None => stream.index_start,
+            None => stream.index_start(),
         };
         for entry in stream.index.iter().skip(first) {
             if start >= bound {

@@ -1,7 +1,7 @@
 //! All streams: by path, by id, by deadline. Changed by `apply` and `settle` only, so that a replay
 //! arrives at the same state.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use durastream_storage::Lsn;
@@ -18,8 +18,10 @@ pub(crate) struct State {
     pub(crate) next_id: u64,
     /// Live, soft-deleted and removed (until that is durable) ones.
     pub(crate) streams: FxHashMap<u64, Box<Stream>>,
-    /// Live and soft-deleted ones.
-    pub(crate) paths: BTreeMap<StreamPath, u64>,
+    /// Live and soft-deleted ones, in order.
+    paths: BTreeMap<StreamPath, u64>,
+    /// The same, found several times faster. Paths come from strangers: hashed with a key.
+    ids: HashMap<StreamPath, u64>,
     /// Live ones that end by themselves, by the deadline they are queued under.
     pub(crate) deadlines: BTreeSet<(Millis, u64)>,
     pub(crate) soft_deleted: u64,
@@ -53,6 +55,7 @@ impl Default for State {
             next_id: 1,
             streams: FxHashMap::default(),
             paths: BTreeMap::new(),
+            ids: HashMap::new(),
             deadlines: BTreeSet::new(),
             soft_deleted: 0,
             types: FxHashSet::default(),
@@ -71,7 +74,29 @@ impl State {
 
     /// The live or soft-deleted stream at a path.
     pub(crate) fn at(&self, path: &StreamPath) -> Option<&Stream> {
-        self.stream(*self.paths.get(path)?)
+        self.stream(*self.ids.get(path)?)
+    }
+
+    /// Live and soft-deleted streams, in the order of paths.
+    pub(crate) fn paths(&self) -> &BTreeMap<StreamPath, u64> {
+        &self.paths
+    }
+
+    pub(crate) fn name(&mut self, path: &StreamPath, id: u64) {
+        self.paths.insert(path.clone(), id);
+        self.ids.insert(path.clone(), id);
+    }
+
+    pub(crate) fn unname(&mut self, path: &StreamPath) {
+        self.paths.remove(path);
+        self.ids.remove(path);
+    }
+
+    /// Names many streams, sorted by path, at once.
+    pub(crate) fn name_all(&mut self, sorted: Vec<(StreamPath, u64)>) {
+        self.ids = sorted.iter().cloned().collect();
+        // From a sorted source it is built bottom-up.
+        self.paths = sorted.into_iter().collect();
     }
 
     /// One shared copy of a content type.
@@ -90,10 +115,9 @@ impl State {
             EffectKind::Changed | EffectKind::Softened => {}
             EffectKind::Trimmed(floor) => {
                 if let Some(stream) = self.stream_mut(effect.id) {
-                    stream.floor = floor;
-                    if let Some(extra) = &mut stream.extra
-                        && extra.pending_floor == Some(floor)
-                    {
+                    let extra = stream.extra_mut();
+                    extra.floor = floor;
+                    if extra.pending_floor == Some(floor) {
                         extra.pending_floor = None;
                     }
                     stream.drop_trimmed();

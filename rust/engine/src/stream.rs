@@ -1,10 +1,10 @@
 //! One stream's state: what writers see, and what is true of it up to a given LSN.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durastream_storage::Lsn;
-use rustc_hash::FxHashMap;
 
 use crate::event::Origin;
 use crate::moment::{Millis, millis, span};
@@ -38,8 +38,6 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) id: u64,
-    /// Incarnation of its offsets: its own id, or that of the root of its fork tree.
-    pub(crate) root: u64,
     pub(crate) path: StreamPath,
     pub(crate) content_type: Arc<str>,
     pub(crate) created_at: Millis,
@@ -49,17 +47,8 @@ pub(crate) struct Stream {
     pub(crate) last_end: Lsn,
     /// End of the event that closed it, or `NEVER`.
     pub(crate) closed_end: Lsn,
-    /// End of the event that made it anything but `Live`, or `NEVER`.
-    pub(crate) gone_end: Lsn,
     /// The reserved tail.
     pub(crate) tail: u64,
-    /// The durable floor.
-    pub(crate) floor: u64,
-    /// Its own payloads below this are of no use: it is the reserved floor, as of the first fork
-    /// while there are forks.
-    pub(crate) kept: u64,
-    /// Where the first entry of `index` begins.
-    pub(crate) index_start: u64,
     /// Its own payloads, in order.
     pub(crate) index: Vec<Entry>,
     /// Streams that read through it.
@@ -74,7 +63,19 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Extra {
     pub(crate) fork: Option<Origin>,
-    pub(crate) producers: FxHashMap<Box<str>, Progress>,
+    /// Of a fork: the root of its tree.
+    pub(crate) root: Option<u64>,
+    /// The durable floor.
+    pub(crate) floor: u64,
+    /// Its own payloads below this are of no use: it is the reserved floor, as of the first fork
+    /// while there are forks.
+    pub(crate) kept: u64,
+    /// Where the first entry of `index` begins.
+    pub(crate) index_start: u64,
+    /// End of the event that made it anything but `Live`.
+    pub(crate) gone_end: Option<Lsn>,
+    /// Ids come from strangers: hashed with a key.
+    pub(crate) producers: HashMap<Box<str>, Progress>,
     /// The producer triple that closed the stream.
     pub(crate) closing: Option<Producer>,
     pub(crate) stream_seq: Option<Box<[u8]>>,
@@ -159,14 +160,14 @@ impl Lifetime {
 impl Stream {
     pub(crate) fn offset(&self, position: u64) -> Offset {
         Offset {
-            incarnation: self.root,
+            incarnation: self.root(),
             position,
         }
     }
 
     /// The position of a token, or `None` when it is of another life.
     pub(crate) fn position(&self, offset: Offset) -> Option<u64> {
-        (offset.incarnation == 0 || offset.incarnation == self.root).then_some(offset.position)
+        (offset.incarnation == 0 || offset.incarnation == self.root()).then_some(offset.position)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -201,6 +202,27 @@ impl Stream {
         self.extra.as_ref()?.stream_seq.as_deref()
     }
 
+    /// Incarnation of its offsets: its own id, or that of the root of its fork tree.
+    pub(crate) fn root(&self) -> u64 {
+        let root = self.extra.as_ref().and_then(|extra| extra.root);
+        root.unwrap_or(self.id)
+    }
+
+    /// The durable floor.
+    pub(crate) fn floor(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.floor)
+    }
+
+    /// See [`Extra::kept`].
+    pub(crate) fn kept(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.kept)
+    }
+
+    /// Where the first entry of `index` begins.
+    pub(crate) fn index_start(&self) -> u64 {
+        self.extra.as_ref().map_or(0, |extra| extra.index_start)
+    }
+
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -208,7 +230,7 @@ impl Stream {
     /// The floor as writers see it.
     pub(crate) fn reserved_floor(&self) -> u64 {
         let pending = self.extra.as_ref().and_then(|extra| extra.pending_floor);
-        pending.unwrap_or(self.floor)
+        pending.unwrap_or_else(|| self.floor())
     }
 
     /// The tail by the events whose frames end at or before `horizon`.
@@ -221,7 +243,7 @@ impl Stream {
         let known = self.index.partition_point(|entry| entry.lsn < horizon);
         match known.checked_sub(1).and_then(|last| self.index.get(last)) {
             Some(entry) => entry.end,
-            None => self.index_start,
+            None => self.index_start(),
         }
     }
 
@@ -232,15 +254,28 @@ impl Stream {
 
     /// Whether it is deleted by the events up to `horizon`.
     pub(crate) fn gone_at(&self, horizon: Lsn) -> bool {
-        self.gone_end <= horizon
+        let gone = self.extra.as_ref().and_then(|extra| extra.gone_end);
+        gone.is_some_and(|end| end <= horizon)
+    }
+
+    /// Adds a payload behind the tail.
+    pub(crate) fn push(&mut self, len: u64, lsn: Lsn) {
+        // Many streams have one payload and never another.
+        if self.index.capacity() == 0 {
+            self.index.reserve_exact(1);
+        }
+        self.tail += len;
+        let end = self.tail;
+        self.index.push(Entry { end, lsn });
     }
 
     /// Forgets payloads that neither readers nor forks can reach.
     pub(crate) fn drop_trimmed(&mut self) {
-        let unused = self.kept.min(self.floor);
+        let unused = self.kept().min(self.floor());
         let dropped = self.index.partition_point(|entry| entry.end <= unused);
-        if let Some(entry) = dropped.checked_sub(1).and_then(|last| self.index.get(last)) {
-            self.index_start = entry.end;
+        let last = dropped.checked_sub(1).and_then(|last| self.index.get(last));
+        if let Some(end) = last.map(|entry| entry.end) {
+            self.extra_mut().index_start = end;
             self.index.drain(..dropped);
             if self.index.len() < self.index.capacity() / 4 {
                 self.index.shrink_to_fit();

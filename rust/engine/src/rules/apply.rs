@@ -7,7 +7,7 @@ use durastream_storage::Placed;
 
 use crate::event::{Appending, Creation, Event};
 use crate::state::{Effect, EffectKind, State};
-use crate::stream::{Entry, Lifetime, NEVER, Phase, Progress, Stream};
+use crate::stream::{Lifetime, NEVER, Phase, Progress, Stream};
 use crate::wire::Format;
 
 /// An event that cannot have been decided on this state.
@@ -45,9 +45,11 @@ pub(crate) fn apply(
                     what: "a trim outside the stream",
                 });
             }
-            stream.extra_mut().pending_floor = Some(*floor);
-            if stream.forks == 0 {
-                stream.kept = *floor;
+            let forks = stream.forks;
+            let extra = stream.extra_mut();
+            extra.pending_floor = Some(*floor);
+            if forks == 0 {
+                extra.kept = *floor;
             }
             stream.last_end = placed.end;
             (*id, EffectKind::Trimmed(*floor))
@@ -88,7 +90,7 @@ fn create(
     if id < state.next_id {
         return Err(impossible("created with a used number"));
     }
-    if state.paths.contains_key(&creation.path) {
+    if state.at(&creation.path).is_some() {
         return Err(impossible("created at a path in use"));
     }
     let (root, start, floor) = match &creation.fork {
@@ -100,24 +102,18 @@ fn create(
                 return Err(impossible("forked outside its source"));
             }
             source.forks += 1;
-            (source.root, origin.point, source.reserved_floor())
+            (source.root(), origin.point, source.reserved_floor())
         }
     };
-    let tail = start + len as u64;
     let mut stream = Box::new(Stream {
         id,
-        root,
         path: creation.path.clone(),
         content_type: state.intern(&creation.content_type),
         created_at: creation.created_at,
         created_end: placed.end,
         last_end: placed.end,
         closed_end: if creation.closed { placed.end } else { NEVER },
-        gone_end: NEVER,
-        tail,
-        floor,
-        kept: floor,
-        index_start: start,
+        tail: start,
         index: Vec::new(),
         forks: 0,
         phase: Phase::Live,
@@ -132,19 +128,21 @@ fn create(
         extra: None,
     });
     if len > 0 {
-        stream.index = vec![Entry {
-            end: tail,
-            lsn: placed.lsn,
-        }];
+        stream.push(len as u64, placed.lsn);
     }
     if creation.fork.is_some() {
-        stream.extra_mut().fork = creation.fork.clone();
+        let extra = stream.extra_mut();
+        extra.fork = creation.fork.clone();
+        extra.root = Some(root);
+        extra.floor = floor;
+        extra.kept = floor;
+        extra.index_start = start;
     }
     if let Some(lifetime) = &stream.lifetime {
         state.deadlines.insert((lifetime.queued, id));
     }
     state.next_id = id + 1;
-    state.paths.insert(stream.path.clone(), id);
+    state.name(&creation.path, id);
     state.streams.insert(id, stream);
     Ok(())
 }
@@ -169,11 +167,7 @@ fn append(
         });
     }
     if len > 0 {
-        stream.tail += len as u64;
-        stream.index.push(Entry {
-            end: stream.tail,
-            lsn: placed.lsn,
-        });
+        stream.push(len as u64, placed.lsn);
     }
     stream.last_end = placed.end;
     if event.close {
@@ -215,7 +209,7 @@ fn delete(
 ) -> Result<(), Impossible> {
     let stream = live(state, id)?;
     stream.last_end = placed.end;
-    stream.gone_end = placed.end;
+    stream.extra_mut().gone_end = Some(placed.end);
     let queued = stream.lifetime.as_ref().map(|lifetime| lifetime.queued);
     if stream.forks > 0 {
         stream.phase = Phase::Soft;
@@ -259,7 +253,7 @@ fn remove(
     if was_soft {
         state.soft_deleted -= 1;
     }
-    state.paths.remove(&path);
+    state.unname(&path);
     effects.push_back(Effect {
         end: placed.end,
         id,
@@ -268,7 +262,10 @@ fn remove(
     let source = state.stream_mut(source?)?;
     source.forks -= 1;
     if source.forks == 0 {
-        source.kept = source.reserved_floor();
+        let floor = source.reserved_floor();
+        if floor != source.kept() {
+            source.extra_mut().kept = floor;
+        }
     }
     (source.forks == 0 && source.phase == Phase::Soft).then_some(source.id)
 }

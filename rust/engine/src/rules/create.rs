@@ -264,7 +264,7 @@ pub(crate) fn info(stream: &Stream, horizon: Lsn) -> StreamInfo {
         id: stream.id,
         content_type: stream.content_type.clone(),
         tail: stream.offset(stream.tail_at(horizon)),
-        floor: stream.offset(stream.floor),
+        floor: stream.offset(stream.floor()),
         closed: stream.closed_at(horizon),
         expiry: stream.expiry(),
         created_at: time(stream.created_at),

@@ -225,7 +225,7 @@ fn cleaning_up_climbs_the_chain() {
     assert_eq!(table.content("g"), "abcdefgh");
     table.delete("g").unwrap();
     table.commit();
-    assert!(table.state.paths.is_empty() && table.state.streams.is_empty());
+    assert!(table.state.paths().is_empty() && table.state.streams.is_empty());
 }
 
 #[test]
