@@ -41,11 +41,6 @@ impl<'a> Headers<'a> {
         }
     }
 
-    /// Like [`Self::single`], where an empty value counts as none.
-    pub(crate) fn filled(self, name: &'static str) -> Result<Option<&'a [u8]>, Problem> {
-        Ok(self.single(name)?.filter(|value| !value.is_empty()))
-    }
-
     /// Like [`Self::single`], as text.
     pub(crate) fn text(self, name: &'static str) -> Result<Option<&'a str>, Problem> {
         self.single(name)?

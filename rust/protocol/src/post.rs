@@ -17,6 +17,8 @@ use crate::values::{self, MAX_SAFE};
 pub(crate) struct Post {
     path: StreamPath,
     append: Append,
+    /// Of use only with a body.
+    content_type: Result<Option<String>, Problem>,
     condition: Option<Condition>,
 }
 
@@ -26,12 +28,12 @@ pub(crate) type Tried = Ticket<Result<Appended, AppendError>>;
 impl Post {
     /// Checks the head.
     pub(crate) fn parse(path: StreamPath, headers: Headers<'_>) -> Result<Self, Problem> {
-        let content_type = headers
-            .filled("content-type")?
-            .map(values::content_type)
-            .transpose()?
-            .map(str::to_owned);
         let close = headers.is_true("stream-closed")?;
+        let content_type = match content_type(headers) {
+            // A close without a body takes any content type; whether there is one is not known yet.
+            Err(problem) if !close => return Err(problem),
+            content_type => content_type,
+        };
         let stream_seq = match headers.single("stream-seq")? {
             Some([]) => {
                 return Err(Problem::header(
@@ -43,8 +45,9 @@ impl Post {
         };
         Ok(Self {
             path,
+            content_type,
             append: Append {
-                content_type,
+                content_type: None,
                 body: Bytes::new(),
                 close,
                 producer: producer(headers)?,
@@ -58,17 +61,14 @@ impl Post {
     /// Takes the body; what remains is to try it.
     pub(crate) fn with_body(self, engine: &Engine, body: Bytes) -> Result<Attempt, Refused> {
         let mut append = self.append;
-        if body.is_empty() {
-            if !append.close {
-                return Err(Refused::now(refusal::empty_append()));
+        if !body.is_empty() {
+            let content_type = self.content_type.map_err(Refused::now)?;
+            if content_type.is_none() {
+                return Err(untyped(engine, &self.path));
             }
-            // Closing takes any content type.
-            append.content_type = None;
-        } else if append.content_type.is_none() {
-            return Err(Refused::now(Problem::header(
-                "content-type",
-                "an append with a body needs a Content-Type, the one of its stream",
-            )));
+            append.content_type = content_type;
+        } else if !append.close {
+            return Err(Refused::now(refusal::empty_append()));
         }
         append.body = body;
         let tails = match self.condition {
@@ -97,6 +97,26 @@ impl Refused {
     }
 }
 
+/// A body without a content type; says which one it would be.
+fn untyped(engine: &Engine, path: &StreamPath) -> Refused {
+    let head = engine.head(path);
+    let problem = match head.outcome {
+        Err(error) => refusal::lookup(&error),
+        Ok(info) => Problem::header(
+            "content-type",
+            format!(
+                "an append with a body needs a Content-Type, the one of its stream: {}",
+                info.content_type
+            ),
+        )
+        .fact("expected", info.content_type.as_ref()),
+    };
+    Refused {
+        lsn: head.lsn,
+        problem,
+    }
+}
+
 /// The offsets among `tails`; tags of another stream, or another life of this path, are none.
 fn resolve(engine: &Engine, path: &StreamPath, tails: &[Tail]) -> Result<Vec<Offset>, Refused> {
     let head = engine.head(path);
@@ -118,6 +138,16 @@ fn resolve(engine: &Engine, path: &StreamPath, tails: &[Tail]) -> Result<Vec<Off
         });
     }
     Ok(offsets)
+}
+
+/// Checked; empty counts as absent.
+fn content_type(headers: Headers<'_>) -> Result<Option<String>, Problem> {
+    headers
+        .single("content-type")?
+        .filter(|raw| !raw.is_empty())
+        .map(values::content_type)
+        .transpose()
+        .map(|text| text.map(str::to_owned))
 }
 
 fn condition(headers: Headers<'_>) -> Result<Option<Condition>, Problem> {

@@ -68,7 +68,7 @@ impl Problem {
         self.0.status
     }
 
-    #[cfg(test)]
+    /// What was wrong and what would be right.
     pub(crate) fn detail(&self) -> &str {
         &self.0.detail
     }

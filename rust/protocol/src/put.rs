@@ -31,7 +31,7 @@ impl Put {
         router: &Router,
     ) -> Result<Self, Problem> {
         let content_type = headers
-            .filled("content-type")?
+            .single("content-type")?
             .map(values::content_type)
             .transpose()?
             .map(str::to_owned);
@@ -178,7 +178,11 @@ fn source(raw: &[u8], head: &RequestHead<'_>, router: &Router) -> Result<StreamP
             "Stream-Forked-From is the path of a stream's URL, {} is none",
             shown(raw)
         ))),
-        Err(problem) => Err(problem.fact("header", "stream-forked-from")),
+        Err(problem) => Err(bad(format!(
+            "Stream-Forked-From {} names no stream: {}",
+            shown(raw),
+            problem.detail()
+        ))),
     }
 }
 

@@ -33,9 +33,9 @@ pub(crate) struct Query {
 impl Query {
     /// Parses and checks. Unknown parameters are ignored, known ones may occur once.
     pub(crate) fn parse(raw: &[u8]) -> Result<Self, Problem> {
-        let offset = parameter(raw, "offset")?;
-        let live = parameter(raw, "live")?;
-        let cursor = parameter(raw, "cursor")?;
+        let offset = parameter(raw, "offset", "as -1, now or a Stream-Next-Offset")?;
+        let live = parameter(raw, "live", "as long-poll or sse")?;
+        let cursor = parameter(raw, "cursor", "as a Stream-Cursor")?;
         let live = match live.as_deref() {
             None => Live::No,
             Some(b"long-poll") => Live::LongPoll,
@@ -93,8 +93,12 @@ fn start(offset: Option<&[u8]>) -> Result<Start, Problem> {
     }
 }
 
-/// The decoded value of a parameter that may occur once.
-fn parameter<'a>(raw: &'a [u8], name: &'static str) -> Result<Option<Cow<'a, [u8]>>, Problem> {
+/// The decoded value of a parameter that may occur once; `right` says as what.
+fn parameter<'a>(
+    raw: &'a [u8],
+    name: &'static str,
+    right: &str,
+) -> Result<Option<Cow<'a, [u8]>>, Problem> {
     let mut found = None;
     for pair in raw.split(|b| *b == b'&') {
         let (key, value) = match pair.iter().position(|b| *b == b'=') {
@@ -113,7 +117,7 @@ fn parameter<'a>(raw: &'a [u8], name: &'static str) -> Result<Option<Cow<'a, [u8
         if found.replace(value).is_some() {
             return Err(Problem::parameter(
                 name,
-                format!("{name} may be given once, this request repeats it"),
+                format!("{name} may be given once, {right}; this request repeats it"),
             ));
         }
     }

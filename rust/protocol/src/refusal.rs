@@ -120,7 +120,12 @@ pub(crate) fn create(error: CreateError) -> Problem {
             Problem::new(409, "source-deleted", "Fork source deleted", detail)
                 .fact("source", path.as_str())
         }
-        CreateError::ForkPoint { .. } => Problem::new(400, "fork-point", "Bad fork point", detail),
+        CreateError::ForkPoint { why } => Problem::new(
+            400,
+            "fork-point",
+            "Bad fork point",
+            format!("Stream-Fork-Offset and Stream-Fork-Sub-Offset name no fork point: {why}"),
+        ),
         CreateError::ForkContentType { expected, got } => Problem::new(
             409,
             "content-type-mismatch",
@@ -262,12 +267,29 @@ fn limit(error: &LimitError) -> Problem {
             "Too many producers",
             error.to_string(),
         ),
+        "max_producer_id_bytes" => {
+            long_header("producer-id", "the producer id (Producer-Id)", error)
+        }
+        "max_stream_seq_bytes" => long_header("stream-seq", "the sequence (Stream-Seq)", error),
+        "max_content_type_bytes" => {
+            long_header("content-type", "the content type (Content-Type)", error)
+        }
         _ => Problem::new(400, "limit", "Over a limit", error.to_string()),
     };
     problem
         .fact("option", error.flag)
         .fact("limit", error.limit)
         .fact("value", error.value)
+}
+
+fn long_header(name: &'static str, what: &str, error: &LimitError) -> Problem {
+    let LimitError {
+        flag, limit, value, ..
+    } = error;
+    Problem::header(
+        name,
+        format!("{what} has {value} bytes, the limit is {limit} ({flag})"),
+    )
 }
 
 /// A refusal that this version of the protocol layer does not know. Its words go to the log only:

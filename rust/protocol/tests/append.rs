@@ -59,6 +59,12 @@ fn closing_is_final_idempotent_and_tells_the_end() {
     assert_eq!(closed.header("stream-closed"), Some("true"));
     assert_eq!(closed.next_offset(), tail);
     server.expect(204, close());
+    // Without a body no content type is wrong.
+    for odd in ["", "nonsense", "a/b/c"] {
+        server.expect(204, close().header("content-type", odd));
+    }
+    let with_body = close().header("content-type", "nonsense").body("x");
+    server.expect(400, with_body);
     for late in [post("late"), post("late").header("stream-closed", "true")] {
         let refused = server.expect(409, late);
         assert_eq!(refused.header("stream-closed"), Some("true"));

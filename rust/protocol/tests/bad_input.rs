@@ -169,7 +169,8 @@ fn content_types() {
     let raw = Request::new("PUT", "new").header("content-type", b"text/\xff\xfe");
     witness.refuses(raw, 400, "content type");
     let missing = Request::new("POST", "a").body("x");
-    witness.refuses(missing, 400, "Content-Type");
+    witness.refuses(missing, 400, "the one of its stream: text/plain");
+    witness.refuses(Request::put("new", "", "x"), 400, "content type");
     let empty = Request::post("a", "", "x");
     witness.refuses(empty, 400, "Content-Type");
     witness.refuses(
@@ -284,7 +285,7 @@ fn forks() {
         "/v1/stream/__ds/a",
     ] {
         let request = put().header("stream-forked-from", bad);
-        witness.refuses(request, 400, "");
+        witness.refuses(request, 400, "Stream-Forked-From");
     }
     for bad in [
         "",
