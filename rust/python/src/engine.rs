@@ -8,13 +8,14 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use durastream_engine as core;
 use durastream_engine::{Append, Create, ForkSpec, StreamPath};
+use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 
 use crate::errors::{self, Raise};
 use crate::pending::{Outcome, Pending, at_index};
-use crate::process::PerProcess;
+use crate::process::{OpenLog, PerProcess};
 use crate::values::{ListPage, RecoveryReport, Stats};
 use crate::{input, offset, options};
 
@@ -25,6 +26,8 @@ const DETACH_FROM: usize = 16 << 10;
 pub(crate) struct Opened {
     pub(crate) engine: core::Engine,
     closed: AtomicBool,
+    /// Given back when the log's threads are gone.
+    counted: Mutex<Option<OpenLog>>,
 }
 
 impl Opened {
@@ -64,6 +67,7 @@ impl Engine {
         limits: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let options = options::options(durability, limits)?;
+        let counted = OpenLog::count()?;
         let engine = py
             .detach(|| {
                 if path.as_os_str() == ":memory:" {
@@ -76,6 +80,7 @@ impl Engine {
         Ok(Self(PerProcess::new(Arc::new(Opened {
             engine,
             closed: AtomicBool::new(false),
+            counted: Mutex::new(Some(counted)),
         }))))
     }
 
@@ -97,6 +102,7 @@ impl Engine {
     }
 
     #[pyo3(signature = (path, content_type, ttl, expires_at, closed, body))]
+    #[expect(clippy::too_many_arguments, reason = "a creation's settings")]
     fn create(
         &self,
         py: Python<'_>,
@@ -245,8 +251,9 @@ impl Engine {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let opened = self.0.get()?;
         opened.closed.store(true, Ordering::Relaxed);
-        py.detach(|| opened.engine.close())
-            .map_err(|error| error.raise())
+        let outcome = py.detach(|| opened.engine.close());
+        opened.counted.lock().take();
+        outcome.map_err(|error| error.raise())
     }
 }
 

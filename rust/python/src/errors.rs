@@ -54,6 +54,19 @@ pub(crate) fn forked(opened_by: u32) -> PyErr {
     ))
 }
 
+/// Opened in a process that was forked while `opened_by` had a log open.
+pub(crate) fn inherited(opened_by: u32) -> PyErr {
+    let here = std::process::id();
+    ForkedProcess::new_err((
+        format!(
+            "process {opened_by} had a log open when process {here} was forked, so none can be opened \
+             here; close it before the fork, or start processes by spawn or forkserver"
+        ),
+        opened_by,
+        here,
+    ))
+}
+
 /// Used after `close`.
 pub(crate) fn closed() -> PyErr {
     EngineClosed::new_err(("the log is closed",))

@@ -23,6 +23,7 @@ pub(crate) type Headers<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
 #[pyclass(frozen, module = "durastream._native")]
 pub(crate) struct Exchange(Mutex<Slot>);
 
+#[expect(clippy::large_enum_variant, reason = "idle is what it nearly always is")]
 enum Slot {
     Idle(PerProcess<Active>),
     /// A thread is in `block`; `closed` says that nobody wants the exchange back.

@@ -4,6 +4,7 @@
 //! may be held for ever. So the child may neither use nor drop what it inherited.
 
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use pyo3::PyErr;
 
@@ -49,5 +50,41 @@ impl<T> Drop for PerProcess<T> {
         if !self.is_ours() {
             mem::forget(self.value.take());
         }
+    }
+}
+
+/// How many logs are open (low half), and in which process (high half).
+///
+/// A child that was forked while a log was open may not open one of its own: the locks that the log's
+/// threads were parked on are linked in a table of the whole process (`parking_lot`'s), and in the
+/// child those links lead to stacks that are gone.
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// Counts one open log until it is dropped.
+pub(crate) struct OpenLog(());
+
+impl OpenLog {
+    /// Counts, or refuses because this process inherited open logs.
+    pub(crate) fn count() -> Result<Self, PyErr> {
+        let here = u64::from(std::process::id()) << 32;
+        let counted = OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+            match open & u64::from(u32::MAX) {
+                0 => Some(here | 1),
+                _ if open >> 32 == here >> 32 => Some(open + 1),
+                _ => None,
+            }
+        });
+        match counted {
+            Ok(_) => Ok(Self(())),
+            Err(open) => Err(errors::inherited(
+                u32::try_from(open >> 32).unwrap_or_default(),
+            )),
+        }
+    }
+}
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -34,25 +34,34 @@ impl Reader {
             reader: reader.clone(),
         }))
     }
+
+    /// The reader, unless its log is closed or another process's.
+    fn inner(&self) -> PyResult<&Inner> {
+        let inner = self.0.get()?;
+        if inner.opened.is_closed() {
+            return Err(errors::closed());
+        }
+        Ok(inner)
+    }
 }
 
 #[pymethods]
 impl Reader {
     /// The durable view of the stream.
     fn info(&self) -> PyResult<StreamInfo> {
-        let info = self.0.get()?.reader.info().map_err(|error| error.raise())?;
+        let info = self.inner()?.reader.info().map_err(|error| error.raise())?;
         Ok((&info).into())
     }
 
     /// Whether `page` from here would not touch the disk.
     fn is_hot(&self, from: &Bound<'_, PyAny>, max_bytes: usize) -> PyResult<bool> {
         let from = offset::start(from)?;
-        Ok(self.0.get()?.reader.is_hot(from, max_bytes))
+        Ok(self.inner()?.reader.is_hot(from, max_bytes))
     }
 
     /// Every durable append that ends beyond `from`, up to `max_bytes` but at least one.
     fn page(&self, py: Python<'_>, from: &Bound<'_, PyAny>, max_bytes: usize) -> PyResult<Page> {
-        let reader = &self.0.get()?.reader;
+        let reader = &self.inner()?.reader;
         let from = offset::start(from)?;
         let (page, info) = py.detach(|| (reader.page(from, max_bytes), reader.info()));
         let page = page.map_err(|error| error.raise())?;
@@ -68,7 +77,7 @@ impl Reader {
         position: &Offset,
         timeout: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        let inner = self.0.get()?;
+        let inner = self.inner()?;
         let deadline =
             input::timeout(timeout)?.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
@@ -92,7 +101,7 @@ impl Reader {
 
     /// A watch for news behind `position`, to be registered with a completion queue.
     fn watch(&self, position: &Offset) -> PyResult<Watch> {
-        let reader = self.0.get()?.reader.clone();
+        let reader = self.inner()?.reader.clone();
         Ok(Watch(PerProcess::new(Watching {
             reader,
             position: position.0,
