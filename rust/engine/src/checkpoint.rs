@@ -27,6 +27,9 @@ const EXTRA: u8 = 8;
 /// Bytes after which another chunk is begun, so that nothing large is moved.
 const CHUNK: usize = 4 << 20;
 
+/// Room beyond, for the stream that fills a chunk.
+const SLACK: usize = 64 << 10;
+
 /// An encoded state.
 pub(crate) struct Encoded {
     pub(crate) chunks: Vec<Bytes>,
@@ -36,38 +39,37 @@ pub(crate) struct Encoded {
 
 /// Encodes what writers see.
 pub(crate) fn encode(state: &State) -> Encoded {
-    let mut types = FxHashMap::default();
+    let mut types: FxHashMap<Arc<str>, u64> = FxHashMap::default();
     let mut names = Vec::new();
-    for stream in state.streams.values() {
-        if stream.phase != Phase::Removed && !types.contains_key(&stream.content_type) {
-            types.insert(Arc::clone(&stream.content_type), 0);
-            names.push(Arc::clone(&stream.content_type));
-        }
-    }
-    names.sort_unstable();
-    for (number, name) in names.iter().enumerate() {
-        types.insert(Arc::clone(name), number as u64);
-    }
-    let mut out = Vec::with_capacity(CHUNK + (64 << 10));
-    let mut chunks = Vec::new();
-    out.push(VERSION);
-    put(&mut out, state.next_id);
-    put(&mut out, names.len() as u64);
-    for name in &names {
-        put_bytes(&mut out, name.as_bytes());
-    }
-    put(&mut out, state.paths().len() as u64);
     let mut oldest: Option<Lsn> = None;
+    let mut out = Vec::with_capacity(CHUNK + SLACK);
+    let mut chunks = vec![Bytes::new()];
     for stream in state.paths().values().filter_map(|id| state.stream(*id)) {
-        let content_type = types.get(&stream.content_type).copied().unwrap_or(0);
-        let first = put_stream(&mut out, stream, content_type);
+        let number = types.get(&stream.content_type).copied();
+        let number = number.unwrap_or_else(|| {
+            let number = names.len() as u64;
+            types.insert(Arc::clone(&stream.content_type), number);
+            names.push(Arc::clone(&stream.content_type));
+            number
+        });
+        let first = put_stream(&mut out, stream, number);
         oldest = oldest.into_iter().chain(first).min();
         if out.len() >= CHUNK {
-            let full = std::mem::replace(&mut out, Vec::with_capacity(CHUNK + (64 << 10)));
+            let full = std::mem::replace(&mut out, Vec::with_capacity(CHUNK + SLACK));
             chunks.push(full.into());
         }
     }
     chunks.push(out.into());
+    let mut head = vec![VERSION];
+    put(&mut head, state.next_id);
+    put(&mut head, names.len() as u64);
+    for name in &names {
+        put_bytes(&mut head, name.as_bytes());
+    }
+    put(&mut head, state.paths().len() as u64);
+    if let Some(first) = chunks.first_mut() {
+        *first = head.into();
+    }
     Encoded { chunks, oldest }
 }
 
