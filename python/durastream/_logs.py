@@ -30,3 +30,6 @@ def configure(level: str, style: str) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # They log every header field, and the bytes it makes.
+    for library in ("h2", "hpack"):
+        logging.getLogger(library).setLevel(logging.WARNING)

@@ -72,6 +72,7 @@ class Connection:
         self._everything = trio.CancelScope()
         self._turn = trio.Lock()
         self._broken = False
+        self._heard_all = False
         self._lingering = False
         self._discarded = 0
         self._idle_since: float | None = None
@@ -114,6 +115,7 @@ class Connection:
                     self._dialect = Http2(self)
                     await self._dialect.initiate()
                     await self._dialect.received(error.data)
+        self._heard_all = True
         self._current.eof()
 
     async def _read(self) -> bytes:
@@ -201,7 +203,7 @@ class Connection:
     def wind_down(self) -> None:
         """Accept no further request: close when idle, else after what is in flight."""
         self.winding_down = True
-        if self._lingering:
+        if self._lingering or self._heard_all:
             return
         if self._dialect is not None:
             self.spawn(self._dialect.wind_down)
@@ -220,7 +222,7 @@ class Connection:
                 log.info("%s with %s exceeded %g s: closed", name, self.client, limit)
                 self.abort()
                 return
-        if self._dialect is None:
+        if self._dialect is None or self._heard_all:
             return
         self._dialect.check(now)
         if self._idle_since is not None and now - self._idle_since > limits.keep_alive:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 KEEP_ALIVE_DRAIN = 65_536
 """A body rest up to this is read and dropped to keep the connection; a longer one ends it."""
 
+REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
 
 async def _no_events(_event: Event) -> None:
     """Hypercorn's way to the connection, unused: this subclass talks to its link."""
@@ -168,7 +170,7 @@ class Http1(H11Protocol):
             return
         status, headers, body = self._link.limits.problem(status, title, detail)
         fields = [*headers, (b"connection", b"close"), (b"date", self._link.date())]
-        out = self._encode(h11.Response(status_code=status, headers=fields))
+        out = self._encode(_head(status, fields))
         if not self._is_head():
             out += self._encode(h11.Data(data=body))
         await self._link.write(out + self._encode(h11.EndOfMessage()))
@@ -183,7 +185,7 @@ class Http1(H11Protocol):
         fields = [*headers, (b"date", self._link.date())]
         if self._link.winding_down or self._too_much_unread(request):
             fields.append((b"connection", b"close"))
-        self._held = self._encode(h11.Response(status_code=status, headers=fields))
+        self._held = self._encode(_head(status, fields))
 
     async def body(self, request: Request, data: bytes, more: bool) -> None:
         """Send a piece of the body, the held head before it and the end after it."""
@@ -247,6 +249,10 @@ class Http1(H11Protocol):
                 # The client broke the protocol while being answered; it was told so already.
                 return b""
             raise
+
+
+def _head(status: int, fields: Headers) -> h11.Response:
+    return h11.Response(status_code=status, headers=fields, reason=REASONS.get(status, b""))
 
 
 def _body_length(headers: Headers) -> int | None:

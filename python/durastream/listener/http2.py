@@ -10,8 +10,9 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
 - `_priority_updated`: PRIORITY is ignored, as RFC 9113 allows (1,000 frames end the process).
 - `initiate`, `stream_send`, `_window_updated`: each response sends for itself as its windows allow;
   no buffers, no priority tree, so a stalled stream is seen as one and reset after a deadline.
-- GOAWAY at shutdown is sent without ending the connection's state, so that streams in flight finish
-  (`close_connection` with an SSE in flight hangs it, as does `keep_alive_max_requests`).
+- GOAWAY is sent when no stream is left in flight, never while one is: it ends the connection's state in
+  the `h2` library, here (with `keep_alive_max_requests` an SSE response in flight hangs) and in every
+  client made with it. At shutdown new streams are refused meanwhile, which clients may retry.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from h2.settings import SettingCodes, Settings
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.typing import ConnectionState, TaskGroup
 from hypercorn.utils import filter_pseudo_headers
-from hyperframe.frame import GoAwayFrame
 
 from durastream.listener.request import Request, make_scope
 
@@ -104,11 +104,16 @@ class Http2(H2Protocol):
         self._wake_senders()
 
     async def wind_down(self) -> None:
-        """Say GOAWAY; streams in flight finish."""
-        last = self.connection.highest_inbound_stream_id
-        await self._link.write(GoAwayFrame(0, last_stream_id=last).serialize())
-        if not self._requests:
-            self._link.close()
+        """Refuse new streams; say GOAWAY when none is left in flight."""
+        if self._requests:
+            return
+        try:
+            self.connection.close_connection()
+        except ProtocolError:
+            pass
+        else:
+            await self._flush()
+        self._link.close()
 
     def check(self, now: float) -> None:
         """Reset the streams whose peer has stalled."""
@@ -278,7 +283,7 @@ class Http2(H2Protocol):
         if not self._requests:
             self._link.idle()
             if self._link.winding_down:
-                self._link.close()
+                await self.wind_down()
 
     async def _fail(self, request: Request) -> None:
         detail = "The request could not be answered."

@@ -1,0 +1,157 @@
+"""SIGTERM and Ctrl-C: in order, and in time, whatever the clients do."""
+
+import contextlib
+import signal
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+
+from conftest import ServerFactory
+from listener.clients import H2Client, connect, read_all
+from support.server import Server
+
+IN_TIME = 10.0
+GRACE = 2.0
+TEXT = {"content-type": "text/plain"}
+
+
+@pytest.fixture
+def server(server_factory: ServerFactory) -> Server:
+    return server_factory("--shutdown-grace", str(GRACE), "--long-poll-timeout", "60")
+
+
+def put(server: Server, path: str, body: bytes = b"") -> str:
+    """Create a stream; its path and query for a read of its tail."""
+    answer = httpx.put(f"{server.url}/v1/stream/{path}", headers=TEXT, content=body)
+    answer.raise_for_status()
+    return f"/v1/stream/{path}?offset={answer.headers['stream-next-offset']}"
+
+
+def seconds_to_stop(server: Server, *, by: signal.Signals = signal.SIGTERM) -> float:
+    began = time.monotonic()
+    server.stop(by=by)
+    return time.monotonic() - began
+
+
+def ask(sock: socket.socket, target: str) -> None:
+    sock.sendall(f"GET {target} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_server_stops_at_once(server: Server, by: signal.Signals) -> None:
+    with connect(server.port) as idle, H2Client.to(server.port) as idle_h2:
+        ask(idle, "/health")
+        idle.recv(65_536)
+        idle_h2.wait_status(idle_h2.request(b"GET", b"/health"))
+        assert seconds_to_stop(server, by=by) < GRACE
+
+
+def test_long_polls_are_answered(server: Server) -> None:
+    target = put(server, "quiet") + "&live=long-poll"
+    with connect(server.port) as first, H2Client.to(server.port) as second:
+        ask(first, target)
+        stream = second.request(b"GET", target.encode())
+        time.sleep(0.3)
+        assert seconds_to_stop(server) < GRACE
+        answer = read_all(first)
+        assert answer.startswith(b"HTTP/1.1 204 ")
+        assert b"stream-next-offset" in answer
+        assert second.wait_status(stream) == 204
+
+
+def test_sse_ends_at_an_event_boundary(server: Server) -> None:
+    put(server, "events", b"payload")
+    target = "/v1/stream/events?offset=-1&live=sse"
+    with connect(server.port) as first, H2Client.to(server.port) as second:
+        ask(first, target)
+        stream = second.request(b"GET", target.encode())
+        time.sleep(0.3)
+        assert seconds_to_stop(server) < GRACE
+        # The last chunk says that the response is whole, the blank line that its last event is.
+        assert read_all(first).endswith(b"\n\n\r\n0\r\n\r\n")
+        assert second.wait_end(stream).endswith(b"\n\n")
+
+
+def test_an_append_in_flight_is_finished(server: Server) -> None:
+    put(server, "last")
+    with connect(server.port) as sock:
+        sock.sendall(
+            b"POST /v1/stream/last HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+            b"content-length: 10\r\n\r\nhalf "
+        )
+        time.sleep(0.3)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        time.sleep(0.3)
+        sock.sendall(b"whole")
+        answer = read_all(sock)
+        stopping.join()
+    assert answer.startswith(b"HTTP/1.1 204 ")
+    assert b"connection: close" in answer.lower()
+    server.start()
+    assert httpx.get(f"{server.url}/v1/stream/last").content == b"half whole"
+
+
+def test_hostile_clients_delay_no_shutdown(server: Server) -> None:
+    put(server, "large", bytes(32 << 20))
+    quiet = put(server, "quiet")
+    with contextlib.ExitStack() as clients:
+        for request in (
+            b"",
+            b"GET /hea",
+            b"POST /v1/stream/quiet HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf",
+            b"POST /v1/stream/quiet HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\n",
+            b"GET /v1/stream/large HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"GET /v1/stream/large?offset=-1&live=sse HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n" * 500,
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM",
+        ):
+            clients.enter_context(connect(server.port)).sendall(request)
+        many = clients.enter_context(H2Client.to(server.port))
+        for _ in range(80):
+            many.request(b"GET", f"{quiet}&live=sse".encode())
+            many.request(b"POST", b"/v1/stream/quiet", end=False) if _ < 10 else None
+        deaf = clients.enter_context(H2Client.to(server.port))
+        for _ in range(20):
+            deaf.request(b"GET", b"/v1/stream/large")
+        time.sleep(0.5)
+        assert GRACE <= seconds_to_stop(server) < GRACE + 3
+
+
+def test_a_second_signal_waits_for_nobody(server_factory: ServerFactory) -> None:
+    server = server_factory("--shutdown-grace", "8")
+    put(server, "large", bytes(32 << 20))
+    with connect(server.port) as deaf:
+        ask(deaf, "/v1/stream/large")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        assert seconds_to_stop(server, by=signal.SIGINT) < 3
+
+
+def test_no_connection_is_accepted_once_stopping(server: Server) -> None:
+    put(server, "large", bytes(32 << 20))
+    with connect(server.port) as deaf:
+        ask(deaf, "/v1/stream/large")
+        time.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        with pytest.raises(ConnectionRefusedError):
+            connect(server.port)
+        assert server.process.wait(IN_TIME) == 0
+
+
+def test_what_was_acknowledged_before_is_there_after(server: Server) -> None:
+    put(server, "kept")
+    with httpx.Client() as client:
+        for _ in range(50):
+            url = f"{server.url}/v1/stream/kept"
+            client.post(url, headers=TEXT, content=b"x").raise_for_status()
+    server.stop()
+    server.start()
+    assert httpx.get(f"{server.url}/v1/stream/kept").content == b"x" * 50
