@@ -69,12 +69,16 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
 
 impl Shared {
     /// Removes every stream whose time is over.
-    pub(crate) fn reap(&self) {
+    fn reap(&self) {
+        // Then the clock alone decides what is there.
+        if self.store.poisoned().is_some() {
+            return;
+        }
         loop {
             let mut wakes = Wakes::default();
-            let before = self.core.lock().counts.expired;
             let (more, expired) = {
                 let mut inner = self.core.lock();
+                let before = inner.counts.expired;
                 let more = inner.reap(&self.store, millis(self.clock.now()), BATCH, &mut wakes);
                 (more, inner.counts.expired > before)
             };

@@ -252,10 +252,7 @@ impl Shared {
             CreateDecision::Refuse(lsn, error) => {
                 (lsn.unwrap_or_else(|| inner.absence()), Err(error))
             }
-            CreateDecision::Exists(id) => {
-                inner.touch(&self.store, id, now, wakes);
-                (0, Ok((id, false)))
-            }
+            CreateDecision::Exists(id) => (0, Ok((id, false))),
             CreateDecision::Accept(event, payload) => {
                 let id = inner.state.next_id;
                 match inner.record(&self.store, &event, &payload, wakes) {
