@@ -120,6 +120,8 @@ impl Reply {
             return answer;
         }
         answer
+            // A stream may hold HTML; opened in a browser it must not run as this server's own page.
+            .header("content-security-policy", Bytes::from_static(b"sandbox"))
             .header(
                 "content-type",
                 Bytes::copy_from_slice(subject.content_type.as_bytes()),

@@ -43,6 +43,14 @@ fn a_read_to_the_tail_says_so() {
 }
 
 #[test]
+fn a_stream_of_html_is_no_page_of_this_server() {
+    let server = Server::new();
+    server.create("a", "text/html", "<script>alert(1)</script>");
+    let reply = server.expect(200, Request::get("a"));
+    assert_eq!(reply.header("content-security-policy"), Some("sandbox"));
+}
+
+#[test]
 fn an_authenticated_read_is_for_private_caches_only() {
     let server = Server::new();
     server.create("a", "text/plain", "hello");
