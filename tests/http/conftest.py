@@ -1,0 +1,86 @@
+"""One server for the folder, and the proof after every test that nobody was harmed."""
+
+import itertools
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Self
+
+import httpx
+import pytest
+
+from support.server import Server
+
+from . import wire
+
+MAX_BODY = 12 << 20  # above a 10 MB number, below what is quick to send
+
+ServerFactory = Callable[..., Server]
+_names = itertools.count()
+
+
+class Room:
+    """A running server, seen by somebody who only ever asks it properly."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = httpx.Client(base_url=url + "/v1/stream", timeout=10, trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def name(self) -> str:
+        return f"room/{next(_names)}"
+
+    def stream(self, content_type: str, body: bytes = b"", **headers: str) -> tuple[str, str]:
+        """A fresh stream; gives its path and tail."""
+        path = self.name()
+        put = self.client.put(
+            f"/{path}", content=body, headers={"Content-Type": content_type, **headers}
+        )
+        assert put.status_code == 201, put.text
+        return path, put.headers["stream-next-offset"]
+
+    def append(self, path: str, body: bytes, **headers: str) -> httpx.Response:
+        typed = {"Content-Type": "text/plain", **headers}
+        return self.client.post(f"/{path}", content=body, headers=typed)
+
+    def content(self, path: str) -> bytes:
+        """The whole stream, page by page."""
+        whole, offset = b"", "-1"
+        while True:
+            page = self.client.get(f"/{path}", params={"offset": offset})
+            assert page.status_code == 200, page.text
+            whole, offset = whole + page.content, page.headers["stream-next-offset"]
+            if page.headers.get("stream-up-to-date") == "true":
+                return whole
+
+    def exists(self, path: str) -> bool:
+        return self.client.head(f"/{path}").status_code == 200
+
+    def connect(self, timeout: float = 10.0) -> AbstractContextManager[socket.socket]:
+        return wire.connection(self.url, timeout)
+
+
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with small limits for the whole folder; nothing done here may end it."""
+    limits = ("--max-body", str(MAX_BODY), "--long-poll-timeout", "2")
+    server = Server(tmp_path_factory.mktemp("http") / "data", limits)
+    server.start()
+    yield server
+    assert server.running(), server.log
+    server.close()
+
+
+@pytest.fixture
+def room(shared_server: Server) -> Iterator[Room]:
+    """The shared server; its other streams must be as alive after the test as before."""
+    with Room(shared_server.url) as room:
+        neighbour, _ = room.stream("text/plain", b"before ")
+        yield room
+        assert room.append(neighbour, b"after").status_code == 204
+        assert room.content(neighbour) == b"before after"
