@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
 
 import anyio
 import anyio.lowlevel
@@ -21,7 +22,7 @@ from durastream._native import Offset
 from durastream.engine import LIST_LIMIT, PAGE_BYTES, LogEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime, timedelta
     from types import TracebackType
 
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["AsyncLogEngine", "AsyncFollow"]
 
 T = TypeVar("T")
+
+SUBMITTED_ON_THE_LOOP: Final = 64 << 10
+"""Bodies up to this size, in bytes, are validated on the event loop: it takes less than a thread does."""
 
 
 class AsyncLogEngine:
@@ -121,8 +125,8 @@ class AsyncLogEngine:
         body: BytesLike | None = None,
     ) -> CreateResult:
         """See `LogEngine.create`."""
-        pending = self._native.create(path, content_type, ttl, expires_at, closed, body)
-        return await _durable(pending)
+        submit = partial(self._native.create, path, content_type, ttl, expires_at, closed, body)
+        return await _durable(await _submitted(submit, body))
 
     async def append(
         self,
@@ -136,10 +140,17 @@ class AsyncLogEngine:
         content_type: str | None = None,
     ) -> AppendResult:
         """See `LogEngine.append`."""
-        pending = self._native.append(
-            path, data, producer, stream_seq, close, if_tail, content_type
+        submit = partial(
+            self._native.append,
+            path,
+            data,
+            producer,
+            stream_seq,
+            close,
+            if_tail,
+            content_type,
         )
-        return await _durable(pending)
+        return await _durable(await _submitted(submit, data))
 
     async def append_many(
         self,
@@ -152,7 +163,8 @@ class AsyncLogEngine:
         self, path: str, body: BytesLike | None = None, *, producer: Producer | None = None
     ) -> AppendResult:
         """See `LogEngine.close_stream`."""
-        return await _durable(self._native.append(path, body, producer, None, True, None, None))
+        submit = partial(self._native.append, path, body, producer, None, True, None, None)
+        return await _durable(await _submitted(submit, body))
 
     async def read(
         self,
@@ -313,6 +325,15 @@ class AsyncFollow:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not await _news(self._native, self._reader, position, left):
                 raise StopAsyncIteration
+
+
+async def _submitted(
+    submit: Callable[[], _native.Pending[T]], body: BytesLike | None
+) -> _native.Pending[T]:
+    """What `submit` answers; off the loop when validating a large body would hold it up."""
+    if body is not None and memoryview(body).nbytes > SUBMITTED_ON_THE_LOOP:
+        return await anyio.to_thread.run_sync(submit)
+    return submit()
 
 
 async def _durable(pending: _native.Pending[T]) -> T:

@@ -87,7 +87,10 @@ class LogEngine:
     is not known whether the event was kept (a `producer` triple makes the repeat safe).
 
     Close it, or use it in a `with` statement; a `ResourceWarning` says so when you did not. It cannot
-    be used after `fork()` (`ForkedProcess`).
+    be used after `fork()`, nor can the child open another while this one was open (`ForkedProcess`):
+    open logs after the fork, or start processes by spawn or forkserver.
+
+    Raises DirectoryInUse, DataDamaged, FormatVersion, OpenFailed; ValueError or TypeError for limits.
     """
 
     _native: _native.Engine

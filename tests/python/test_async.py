@@ -338,3 +338,12 @@ async def test_the_loop_turns_while_a_large_append_is_made_durable(alog: AsyncLo
             await alog.append("s", b"x" * (16 << 20))
         group.cancel_scope.cancel()
     assert turns > 5
+
+
+async def test_a_large_body_is_refused_like_a_small_one(alog: AsyncLogEngine) -> None:
+    await alog.create("s", content_type="application/json")
+    with pytest.raises(errors.InvalidPayload) as caught:
+        await alog.append("s", b"[" + b"1," * 100_000 + b"]")
+    assert caught.value.at == 200_001
+    with pytest.raises(TypeError):
+        await alog.append("s", "text")  # type: ignore[arg-type]

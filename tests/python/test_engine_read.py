@@ -91,7 +91,7 @@ def test_views_outlive_page_and_log(tmp_path: Path) -> None:
         chunks, data = page.chunks, page.data
         del page
     assert [bytes(chunk) for chunk in chunks] == [b"abc", b"def"]
-    assert data == b"abcdef"
+    assert bytes(data) == b"abcdef"
 
 
 def test_views_cannot_be_written(memory: LogEngine) -> None:

@@ -23,11 +23,14 @@ pub(crate) type Headers<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
 #[pyclass(frozen, module = "durastream._native")]
 pub(crate) struct Exchange(Mutex<Slot>);
 
-#[expect(clippy::large_enum_variant, reason = "idle is what it nearly always is")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "idle is what it nearly always is"
+)]
 enum Slot {
     Idle(PerProcess<Active>),
-    /// A thread is in `block`; `closed` says that nobody wants the exchange back.
-    Blocking {
+    /// A thread has it; `closed` says that nobody wants it back.
+    Away {
         closed: bool,
     },
     Closed,
@@ -50,9 +53,38 @@ impl Exchange {
     fn with<T>(&self, act: impl FnOnce(&mut Active) -> T) -> PyResult<T> {
         match &mut *self.0.lock() {
             Slot::Idle(active) => active.get_mut().map(act),
-            Slot::Blocking { .. } => Err(PyRuntimeError::new_err("the exchange is blocking")),
-            Slot::Closed => Err(PyRuntimeError::new_err("the exchange is closed")),
+            Slot::Away { .. } => Err(away()),
+            Slot::Closed => Err(closed()),
         }
+    }
+
+    /// Takes the exchange out, to be put back or dropped by the taker.
+    fn take(&self) -> PyResult<PerProcess<Active>> {
+        let mut slot = self.0.lock();
+        match std::mem::replace(&mut *slot, Slot::Away { closed: false }) {
+            Slot::Idle(active) => Ok(active),
+            other => {
+                let gone = matches!(other, Slot::Closed);
+                *slot = other;
+                Err(if gone { closed() } else { away() })
+            }
+        }
+    }
+
+    /// Acts without the GIL. The slot is not locked meanwhile: whoever holds the GIL may ask for it.
+    fn without_gil<T: Send>(
+        &self,
+        py: Python<'_>,
+        act: impl FnOnce(&mut Active) -> T + Send,
+    ) -> PyResult<T> {
+        let mut active = self.take()?;
+        let outcome = active.get_mut().map(|active| py.detach(|| act(active)));
+        let mut slot = self.0.lock();
+        *slot = match *slot {
+            Slot::Away { closed: false } => Slot::Idle(active),
+            _ => Slot::Closed,
+        };
+        outcome
     }
 }
 
@@ -83,14 +115,12 @@ impl Exchange {
     /// What to do next. Never blocks.
     fn step<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         let now = Instant::now();
-        let step = self.with(|active| {
-            let heavy = std::mem::take(&mut active.heavy);
-            if heavy {
-                py.detach(|| active.exchange.step(now))
-            } else {
-                active.exchange.step(now)
-            }
-        })?;
+        let heavy = self.with(|active| std::mem::take(&mut active.heavy))?;
+        let step = if heavy {
+            self.without_gil(py, |active| active.exchange.step(now))?
+        } else {
+            self.with(|active| active.exchange.step(now))?
+        };
         match step {
             core::Step::NeedBody { limit } => (Self::NEED_BODY, limit).into_pyobject(py),
             core::Step::Respond(response) => {
@@ -116,10 +146,13 @@ impl Exchange {
     }
 
     /// Hands over the request body.
-    fn body(&self, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn body(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let body = input::bytes_like(data)?;
-        self.with(|active| {
-            active.heavy = body.len() >= DETACH_FROM;
+        if body.len() < DETACH_FROM {
+            return self.with(|active| active.exchange.body(body));
+        }
+        self.without_gil(py, |active| {
+            active.heavy = true;
             active.exchange.body(body);
         })
     }
@@ -142,38 +175,27 @@ impl Exchange {
 
     /// Does the blocking part, without the GIL.
     fn block(&self, py: Python<'_>) -> PyResult<()> {
-        let mut slot = self.0.lock();
-        if !matches!(*slot, Slot::Idle(_)) {
-            drop(slot);
-            return self.with(|_| ());
-        }
-        let Slot::Idle(mut active) =
-            std::mem::replace(&mut *slot, Slot::Blocking { closed: false })
-        else {
-            return Ok(());
-        };
-        drop(slot);
-        let outcome = active
-            .get_mut()
-            .map(|active| py.detach(|| active.exchange.block()));
-        let mut slot = self.0.lock();
-        *slot = match *slot {
-            Slot::Blocking { closed: false } => Slot::Idle(active),
-            _ => Slot::Closed,
-        };
-        outcome
+        self.without_gil(py, |active| active.exchange.block())
     }
 
     /// Ends the exchange and withdraws its watches. Idempotent.
     fn close(&self) {
         let mut slot = self.0.lock();
         let before = std::mem::replace(&mut *slot, Slot::Closed);
-        if let Slot::Blocking { .. } = before {
-            *slot = Slot::Blocking { closed: true };
+        if matches!(before, Slot::Away { .. }) {
+            *slot = Slot::Away { closed: true };
         }
         drop(slot);
         drop(before);
     }
+}
+
+fn away() -> PyErr {
+    PyRuntimeError::new_err("another thread is at the exchange")
+}
+
+fn closed() -> PyErr {
+    PyRuntimeError::new_err("the exchange is closed")
 }
 
 /// Header fields as pairs of `bytes`.
