@@ -69,8 +69,7 @@ class Call:
     async def _live(self, step: _Step | None) -> None:
         """Go on, and notice when the client hangs up: only a wait for data is long enough to care."""
         async with anyio.create_task_group() as tasks:
-            if not self._unread:
-                tasks.start_soon(self._watch_client)
+            tasks.start_soon(self._watch_client)
             try:
                 while step is not None and not self._gone:
                     step = await self._act(step)
@@ -247,5 +246,10 @@ def _body_of(scope: Scope) -> tuple[int | None, bool, bool]:
             chunked = True
         elif name == b"expect":
             expects = True
-    undeclared = length is None and not scope.get("http_version", "1.1").startswith("1")
+    # HTTP/2 needs neither field to send one.
+    undeclared = (
+        length is None
+        and scope["method"] in ("POST", "PUT", "PATCH")
+        and not scope.get("http_version", "1.1").startswith("1")
+    )
     return length, chunked or bool(length) or undeclared, expects

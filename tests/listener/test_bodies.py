@@ -138,10 +138,10 @@ def test_a_large_unread_body_is_drained_behind_the_answer(app_server: AppServerF
 
 def test_an_endless_unread_body_is_cut_off(app_server: AppServerFactory) -> None:
     server = app_server("ours", linger_bytes=1_000_000)
+    head = b"POST /early HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunk = b"10000\r\n" + bytes(65_536) + b"\r\n"
     with connect(server.port) as sock, pytest.raises(ConnectionError):
-        sock.sendall(b"POST /early HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        for _ in range(1_000):
-            sock.sendall(b"10000\r\n" + bytes(65_536) + b"\r\n")
+        sock.sendall(head + chunk * 1_000)
     assert server.serves()
 
 

@@ -93,7 +93,8 @@ class Http2(H2Protocol):
             events = self.connection.receive_data(data)
         except ProtocolError:
             await self._flush()
-            self._link.close()
+            self.eof()
+            self._link.linger()
         else:
             await self._handle_events(events)
 
