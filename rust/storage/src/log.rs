@@ -26,6 +26,9 @@ pub(crate) struct Room {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
     pub(crate) end: Lsn,
+    /// Everything below is known to have been synced; what lies between here and `end` may be in
+    /// the page cache only, and marked clean by a sync that failed.
+    pub(crate) proven: Lsn,
     pub(crate) frames: u64,
     pub(crate) torn_bytes: u64,
 }

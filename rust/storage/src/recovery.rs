@@ -21,8 +21,8 @@ use crate::{CommitObserver, Frame, Lsn, checkpoint};
 
 /// A store that is being recovered: read the checkpoint, replay, then start.
 ///
-/// Nothing but a torn tail's copy is written before `start`, so recovery may be broken off and
-/// repeated at any point.
+/// Nothing but a torn tail's copy is written before `start`, and `start` changes no byte of the log
+/// that was replayed, so recovery may be broken off and repeated at any point.
 pub struct Recovering {
     home: Home,
     options: StoreOptions,
@@ -136,11 +136,11 @@ impl Recovering {
 
     /// Starts a fresh segment and the committer thread. Replays without showing, when nobody did.
     pub fn start(mut self, observer: Arc<dyn CommitObserver>) -> Result<Store, OpenError> {
-        let end = match self.replayed {
-            Some(replayed) => replayed.end,
-            None => self.replay(&mut |_| Ok(()))?.end,
-        };
-        self.wal.start(end)?;
+        if self.replayed.is_none() {
+            self.replay(&mut |_| Ok(()))?;
+        }
+        let replayed = self.replayed.unwrap_or_default();
+        self.wal.start(&replayed)?;
         Store::start(Parts {
             home: self.home,
             options: self.options,
@@ -148,7 +148,7 @@ impl Recovering {
             manifest: self.manifest,
             wal: Arc::new(self.wal),
             observer,
-            end,
+            end: replayed.end,
         })
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn replay(
     }
     let mut found = Replayed {
         end: from,
+        proven: synced,
         ..Replayed::default()
     };
     for (index, segment) in segments.iter().enumerate() {
@@ -39,10 +40,14 @@ pub(crate) fn replay(
         if segment.limit() < from || limit.is_some_and(|limit| limit <= from) {
             continue;
         }
-        let (end, frames, stop) = walk(segment, from.max(segment.base), limit, visit)?;
-        found.end = end;
-        found.frames += frames;
-        let Stop::Hole(hole) = stop else { continue };
+        let walked = walk(segment, from.max(segment.base), limit, visit)?;
+        found.end = walked.end;
+        found.frames += walked.frames;
+        // An opening proves as much as a group's header does.
+        found.proven = found.proven.max(walked.proven).max(segment.base);
+        let Stop::Hole(hole) = walked.stop else {
+            continue;
+        };
         if limit.is_some() {
             return Err(tail::damaged(
                 segment,

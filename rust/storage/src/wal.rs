@@ -22,6 +22,7 @@ use crate::replay::replay;
 use crate::reserves::Reserves;
 use crate::segment::{Reserve, Segment};
 use crate::survey::Survey;
+use crate::window::Window;
 
 /// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`.
 pub(crate) struct FileWal {
@@ -78,10 +79,13 @@ impl FileWal {
         }
     }
 
-    /// Makes ready to append at `end`: the session begins in the manifest, and there is a reserve.
+    /// Makes ready to append behind what was replayed: the session begins in the manifest, and there
+    /// is a reserve.
     ///
     /// Segments that hold nothing are given up, so that no two begin at the same LSN.
-    pub(crate) fn start(&self, end: Lsn) -> Result<(), OpenError> {
+    pub(crate) fn start(&self, found: &Replayed) -> Result<(), OpenError> {
+        let end = found.end;
+        self.write_again(found.proven, end)?;
         self.tail.lock().end = end;
         self.manifest.note_synced(end);
         let empty: Vec<u64> = {
@@ -115,6 +119,33 @@ impl FileWal {
             }
         }
         Ok(())
+    }
+
+    /// Writes the last bytes of the log again, as they are, and syncs them.
+    ///
+    /// A sync that failed leaves pages that can be read, but that no later sync writes: what was
+    /// replayed from them would be lost with the power. Writing makes them dirty again.
+    fn write_again(&self, from: Lsn, end: Lsn) -> Result<(), OpenError> {
+        let Some(segment) = self.segments.read().last().map(Arc::clone) else {
+            return Ok(());
+        };
+        let mut at = from.max(segment.base);
+        if at >= end {
+            return Ok(());
+        }
+        let mut window = Window::new(&segment);
+        while at < end {
+            let span = (1 << 20).min(end - at) as usize;
+            let Some(bytes) = window.get(segment.offset(at), span)? else {
+                break;
+            };
+            segment.write(&mut [IoSlice::new(bytes)], at)?;
+            at += span as u64;
+        }
+        Ok(segment
+            .file
+            .sync_data()
+            .during("fdatasync", &segment.path)?)
     }
 
     /// Reuses or removes files that the manifest in force does not list.

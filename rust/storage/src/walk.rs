@@ -28,7 +28,18 @@ pub(crate) struct Hole {
     pub(crate) marked: bool,
 }
 
-/// Shows every frame from `from` on; gives the LSN reached, how many frames, and why it ended.
+/// How far a walk came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Walked {
+    /// The LSN reached.
+    pub(crate) end: Lsn,
+    pub(crate) frames: u64,
+    /// Highest LSN below which a group's header says that everything was synced.
+    pub(crate) proven: Lsn,
+    pub(crate) stop: Stop,
+}
+
+/// Shows every frame from `from` on.
 ///
 /// `limit` is the segment's logical end, the base of the next one. `from` is the start of a group or
 /// of a frame.
@@ -37,7 +48,7 @@ pub(crate) fn walk(
     from: Lsn,
     limit: Option<Lsn>,
     visit: &mut Visit<'_>,
-) -> Result<(Lsn, u64, Stop), OpenError> {
+) -> Result<Walked, OpenError> {
     let mut walk = Walk {
         window: Window::new(segment),
         segment,
@@ -45,17 +56,24 @@ pub(crate) fn walk(
         limit: limit.unwrap_or_else(|| segment.limit()),
         group: Group::Unknown,
         frames: 0,
+        proven: 0,
     };
-    loop {
+    let stop = loop {
         match walk.step(visit)? {
             None => {}
             // Without a successor, what is left may be too short for a group: no hole then.
             Some(Stop::Hole(hole)) if limit.is_none() && !segment.holds_head_at(hole.lsn) => {
-                return Ok((walk.at, walk.frames, Stop::End));
+                break Stop::End;
             }
-            Some(stop) => return Ok((walk.at, walk.frames, stop)),
+            Some(stop) => break stop,
         }
-    }
+    };
+    Ok(Walked {
+        end: walk.at,
+        frames: walk.frames,
+        proven: walk.proven,
+        stop,
+    })
 }
 
 /// What is known of the group around.
@@ -74,6 +92,7 @@ struct Walk<'s> {
     limit: Lsn,
     group: Group,
     frames: u64,
+    proven: Lsn,
 }
 
 impl Walk<'_> {
@@ -112,6 +131,7 @@ impl Walk<'_> {
     }
 
     fn enter(&mut self, head: GroupHead) -> Option<Stop> {
+        self.proven = self.proven.max(head.synced);
         if head.is_mark() {
             let detail = "the log ended here".to_owned();
             return Some(Stop::Hole(Hole {
