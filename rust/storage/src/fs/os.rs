@@ -154,7 +154,7 @@ impl FsFile for OsFile {
                 }
                 Err(e) => {
                     // Whatever was reserved before space ran out goes back, or the disk stays full.
-                    self.set_len(before)?;
+                    self.set_len(before).ok();
                     return Err(full(e.into()));
                 }
             }

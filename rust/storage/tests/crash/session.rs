@@ -154,12 +154,12 @@ impl Session {
             position: n * 1000,
             kind: n as u8,
             flags: (n / 3) as u8,
-            producer: (n % 2 == 0).then_some(FrameProducer {
+            producer: n.is_multiple_of(2).then_some(FrameProducer {
                 id: &id,
                 epoch: n / 10,
                 seq: n,
             }),
-            stream_seq: (n % 3 == 0).then_some(&seq),
+            stream_seq: n.is_multiple_of(3).then_some(&seq),
             meta: &seq[..(n % 8) as usize],
         };
         // Noted at the count before: it may be on disk as soon as it is pushed.

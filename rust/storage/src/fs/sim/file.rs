@@ -27,9 +27,12 @@ impl SimFile {
 
 impl FsFile for SimFile {
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let total: usize = slices.iter().map(|s| s.len()).sum();
+        if total == 0 {
+            return Ok(());
+        }
         self.need_writable()?;
         let mut disk = self.fs.enter()?;
-        let total: usize = slices.iter().map(|s| s.len()).sum();
         let end = offset.checked_add(total as u64).ok_or(Errno::FBIG)?;
         let fault = disk.strike(OpClass::Write);
         if let Some(kind) = fault.filter(|kind| !kind.is_short()) {
@@ -79,7 +82,9 @@ impl FsFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.need_writable()?;
+        if !self.writable {
+            return Err(Errno::INVAL.into());
+        }
         let mut disk = self.fs.enter()?;
         disk.meet(OpClass::SetLen)?;
         disk.need_space(&self.inode, len)?;
