@@ -150,11 +150,6 @@ impl Exchange {
 
     fn write(&self, upload: Upload, body: Bytes, now: Instant) -> State {
         let engine = &self.shared.engine;
-        let limit = engine.options().max_append_bytes;
-        if body.len() > limit {
-            let problem = refusal::too_large(limit as u64, Some(body.len() as u64));
-            return self.answered(problem.answer());
-        }
         match upload {
             Upload::Put(mut put) => {
                 put.create.body = body;

@@ -371,6 +371,11 @@ fn a_body_over_the_limit_is_413_with_both_sizes_and_is_not_read_when_declared() 
     let reply = chunked.reply();
     assert_eq!(reply.status, 413);
     assert_eq!(reply.json()["at_least"], 11);
+    // A listener that hands it over all the same changes nothing.
+    let mut careless = server.begin(&post(""));
+    careless.exchange().step(Instant::now());
+    careless.exchange().body("01234567890".into());
+    assert_eq!(careless.reply().json()["value"], 11);
     server.expect(413, Request::put("b", "text/plain", "01234567890"));
     server.expect(404, Request::head("b"));
     assert_eq!(server.text("a"), "0123456789");

@@ -314,7 +314,7 @@ fn forks() {
     let without_offset = put()
         .header("stream-forked-from", "/v1/stream/a")
         .header("stream-fork-sub-offset", "1");
-    witness.refuses(without_offset, 400, "Stream-Fork-Offset");
+    witness.refuses(without_offset, 400, "Stream-Fork-Offset, which is missing");
     let overshoot = put()
         .header("stream-forked-from", "/v1/stream/a")
         .header("stream-fork-offset", TOKEN)

@@ -233,18 +233,21 @@ fn event_streams_hand_out_cursors_that_only_grow() {
 fn subscribers_share_the_bytes_of_an_event() {
     let server = Server::new();
     server.create("a", "application/octet-stream", "shared");
-    let pieces: Vec<_> = (0..3)
-        .map(|_| {
-            let (mut sse, _) = events(&server, "a?offset=-1");
-            let now = sse.now();
-            match sse.exchange().step(now) {
-                durastream_protocol::Step::Chunk(chunk) => chunk,
-                other => panic!("{other:?}"),
-            }
-        })
-        .collect();
-    assert_eq!(pieces[0].as_ptr(), pieces[1].as_ptr());
-    assert_eq!(pieces[1].as_ptr(), pieces[2].as_ptr());
+    let piece = || {
+        let (mut sse, _) = events(&server, "a?offset=-1");
+        let now = sse.now();
+        match sse.exchange().step(now) {
+            durastream_protocol::Step::Chunk(chunk) => chunk,
+            other => panic!("{other:?}"),
+        }
+    };
+    let open = [piece(), piece(), piece()];
+    server.close("a");
+    let closed = [piece(), piece(), piece()];
+    for same in [open, closed] {
+        assert_eq!(same[0].as_ptr(), same[1].as_ptr());
+        assert_eq!(same[1].as_ptr(), same[2].as_ptr());
+    }
 }
 
 #[test]
