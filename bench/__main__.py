@@ -1,0 +1,44 @@
+"""`python -m bench`: every measurement, a table, and the figures as JSON in bench/results."""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+from bench import engine, idle, listener
+from bench.rounds import machine, plain, show
+
+SECTIONS = {"engine": engine.measure, "listener": listener.measure, "idle": idle.measure}
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("section", nargs="*", help=f"any of {', '.join(SECTIONS)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
+    parser.add_argument("--dir", type=Path, default=RESULTS, help="where data is written")
+    options = parser.parse_args()
+    chosen = options.section or list(SECTIONS)
+    if unknown := set(chosen) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
+
+    told = machine()
+    print("  ".join(f"{key}: {value}" for key, value in told.items()), flush=True)
+    options.dir.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name in chosen:
+        with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=options.dir) as home:
+            found = SECTIONS[name](Path(home), options.rounds, quick=options.quick)
+        print(show(found), flush=True)
+        rows += found
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
+    told |= {"quick": str(options.quick), "rounds": str(options.rounds)}
+    file.write_text(json.dumps({"machine": told, "rows": plain(rows)}, indent=1) + "\n")
+    print(f"written to {file}")
+
+
+if __name__ == "__main__":
+    main()
