@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 
 def events(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Gives (event, data) pairs; comments and unknown fields are skipped."""
-    kind, data = "message", []
+    kind = "message"
+    data: list[str] = []
     for line in lines:
         if not line:
             if data:

@@ -147,7 +147,7 @@ def test_pipelined_requests_are_answered_in_order(room: Room) -> None:
     target = f"/v1/stream/{path}".encode()
     with room.connect() as sock:
         sock.sendall(b"".join(head(b"POST", target, fields) + b"%d;" % n for n in range(8)))
-        ends = []
+        ends: list[bytes] = []
         buffered = sock.makefile("rb")
         while len(ends) < 8:
             line = buffered.readline()

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 from durastream import LogEngine, errors
 
 from .model import Model, Refused, Stream
 
 T = TypeVar("T")
-E = TypeVar("E", bound=Exception)
+U = TypeVar("U")
 
-LIMITS = {"segment_bytes": 1 << 20, "checkpoint_bytes": 1 << 21}
 WHOLE = 64 << 20
 
 REFUSALS: dict[str, type[errors.DurableStreamError]] = {
@@ -39,7 +40,7 @@ FACTS = {
 
 
 def start(directory: Path) -> LogEngine:
-    return LogEngine(directory, **LIMITS)
+    return LogEngine(directory, segment_bytes=1 << 20, checkpoint_bytes=1 << 21)
 
 
 def token(stream: Stream, position: int) -> str:
@@ -58,27 +59,26 @@ def framed(stream: Stream, wire: bytes) -> bytes:
     return b"[" + wire[:-1] + b"]" if stream.is_json else wire
 
 
-def agree(asked: Callable[[], T], told: Callable[[], object]) -> tuple[T, object] | None:
+def agree(asked: Callable[[], T], told: Callable[[], U]) -> tuple[T, U] | None:
     """Asks model and engine; `None` when both refused, for the same reason and with the same facts."""
-    expected, refused = _try(asked, Refused)
-    told_value, error = _try(told, errors.DurableStreamError)
-    if refused is None:
+    try:
+        expected, refusal = asked(), None
+    except Refused as refused:
+        refusal = refused
+    try:
+        answer, error = told(), None
+    except errors.DurableStreamError as raised:
+        error = raised
+    if refusal is None:
         if error is not None:
             raise error
-        return expected, told_value
-    assert error is not None, f"the model refuses ({refused}), the engine answers {told_value}"
-    assert type(error) is REFUSALS[refused.kind], (refused, error)
+        return expected, answer
+    assert error is not None, f"the model refuses ({refusal}), the engine answers {answer}"
+    assert type(error) is REFUSALS[refusal.kind], (refusal, error)
     for ours, theirs in FACTS.items():
-        if ours in refused.facts:
-            assert getattr(error, theirs) == refused.facts[ours]
+        if ours in refusal.facts:
+            assert getattr(error, theirs) == refusal.facts[ours]
     return None
-
-
-def _try(call: Callable[[], T], kind: type[E]) -> tuple[T, None] | tuple[None, E]:
-    try:
-        return call(), None
-    except kind as error:
-        return None, error
 
 
 def compare(engine: LogEngine, model: Model) -> None:
@@ -100,7 +100,5 @@ def compare(engine: LogEngine, model: Model) -> None:
         )
     for path, stream in model.streams.items():
         if stream.soft_deleted:
-            assert (
-                agree(lambda path=path: model.find(path), lambda path=path: engine.head(path))
-                is None
-            )
+            with pytest.raises(errors.StreamDeleted):
+                engine.head(path)

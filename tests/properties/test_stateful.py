@@ -10,7 +10,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from durastream import Offset, errors
+from durastream import AppendResult, Offset, errors
 
 from . import damage
 from .driver import agree, body, compare, framed, start, token
@@ -114,7 +114,7 @@ class EngineAgainstModel(RuleBasedStateMachine):
     # Appending
 
     def check(
-        self, stored: Append | None, stream: Stream, result: object, *, duplicate: bool
+        self, stored: Append | None, stream: Stream, result: AppendResult, *, duplicate: bool
     ) -> None:
         assert result.duplicate is duplicate
         assert result.closed is stream.closed
@@ -200,7 +200,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
             assert stored is not None
             assert str(result.next_offset) == token(stream, stored.end)
 
-    def many(self, items: list) -> tuple[list, errors.DurableStreamError | None]:
+    def many(
+        self, items: list[tuple[str, bytes, tuple[str, int, int] | None]]
+    ) -> tuple[list[AppendResult], errors.DurableStreamError | None]:
         try:
             return self.engine.append_many(items), None
         except errors.DurableStreamError as error:
@@ -348,6 +350,4 @@ class EngineAgainstModel(RuleBasedStateMachine):
         compare(self.engine, self.model)
 
 
-@pytest.mark.property
-class TestEngineAgainstModel(EngineAgainstModel.TestCase):
-    pass
+TestEngineAgainstModel = pytest.mark.property(EngineAgainstModel.TestCase)
