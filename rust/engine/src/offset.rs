@@ -55,3 +55,50 @@ impl FromStr for Offset {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn offset() -> impl Strategy<Value = Offset> {
+        (0..=MAX_HALF, 0..=MAX_HALF).prop_map(|(incarnation, position)| Offset {
+            incarnation,
+            position,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn text_sorts_as_offsets_do_and_comes_back(a in offset(), b in offset()) {
+            prop_assert_eq!(a.cmp(&b), a.to_string().as_bytes().cmp(b.to_string().as_bytes()));
+            prop_assert_eq!(a.to_string().parse(), Ok(a));
+            prop_assert_eq!(a.to_string().len(), 33);
+        }
+
+        #[test]
+        fn what_is_read_is_what_is_written(text in "[0-9_+ -]{30,36}|.{0,40}") {
+            if let Ok(offset) = text.parse::<Offset>() {
+                prop_assert_eq!(offset.to_string(), text);
+            }
+        }
+    }
+
+    #[test]
+    fn anything_but_two_halves_of_16_digits_is_refused() {
+        for text in [
+            "",
+            "-1",
+            "now",
+            "0_0",
+            "0000000000000000",
+            "0000000000000000_000000000000000",
+            "0000000000000000_00000000000000000",
+            "+000000000000000_0000000000000000",
+            "0000000000000000_0000000000000000_0000000000000000",
+            "000000000000000\u{661}_0000000000000000",
+        ] {
+            assert_eq!(text.parse::<Offset>(), Err(OffsetError), "{text}");
+        }
+    }
+}

@@ -76,3 +76,47 @@ impl std::borrow::Borrow<str> for StreamPath {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_paths_are_kept_as_they_are() {
+        let longest = "x".repeat(MAX_PATH_BYTES);
+        for text in [
+            "a",
+            "a/b/c",
+            ".updates",
+            "a/.index",
+            "...",
+            "é/日本",
+            "a b:c",
+            &longest,
+        ] {
+            assert_eq!(StreamPath::new(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn each_bad_path_is_refused_for_its_reason() {
+        let too_long = "x".repeat(MAX_PATH_BYTES + 1);
+        assert_eq!(StreamPath::new(""), Err(PathError::Empty));
+        assert!(matches!(
+            StreamPath::new(&too_long),
+            Err(PathError::TooLong { value: 1025 })
+        ));
+        for text in ["/a", "a/", "a//b", ".", "..", "a/../b", "a/./b"] {
+            assert!(
+                matches!(StreamPath::new(text), Err(PathError::Segment { .. })),
+                "{text}"
+            );
+        }
+        for text in ["a\0", "a\nb", "\u{7f}", "\u{85}"] {
+            assert!(
+                matches!(StreamPath::new(text), Err(PathError::Control { .. })),
+                "{text:?}"
+            );
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use durastream_storage::ReadError;
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::Inner;
@@ -49,12 +50,7 @@ impl Reader {
 
     /// Whether `page(from, max)` would not touch the disk.
     pub fn is_hot(&self, from: From, max_bytes: usize) -> bool {
-        let plan = {
-            let inner = self.shared.core.lock();
-            self.find(&inner)
-                .map_err(PageError::from)
-                .and_then(|stream| plan(&inner, stream, from, max_bytes))
-        };
+        let plan = self.plan(from, max_bytes);
         plan.is_ok_and(|plan| {
             let frames: Vec<_> = plan.spans.iter().map(|span| span.frame).collect();
             self.shared.store.is_hot(&frames)
@@ -66,19 +62,26 @@ impl Reader {
     /// A position inside an append gives that whole append; one past the tail by 1 gives nothing
     /// yet; one further beyond is `Gone`, like one of another life or below the floor.
     pub fn page(&self, from: From, max_bytes: usize) -> Result<Page, PageError> {
-        let plan = {
-            let mut inner = self.shared.core.lock();
-            let plan = self
-                .find(&inner)
-                .map_err(PageError::from)
-                .and_then(|stream| plan(&inner, stream, from, max_bytes))?;
-            let bytes: u64 = plan.spans.iter().map(|span| span.len() as u64).sum();
-            inner.counts.reads += 1;
-            inner.counts.read_bytes += bytes;
-            plan
+        let mut plan = self.plan(from, max_bytes)?;
+        let chunks = loop {
+            match self.read(&plan.spans) {
+                Ok(chunks) => break chunks,
+                Err(error) => {
+                    // What was deleted or trimmed meanwhile may have been dropped from the log.
+                    let again = self.plan(from, max_bytes)?;
+                    if again.start == plan.start {
+                        return Err(error.into());
+                    }
+                    plan = again;
+                }
+            }
         };
+        let mut inner = self.shared.core.lock();
+        inner.counts.reads += 1;
+        inner.counts.read_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        drop(inner);
         Ok(Page {
-            chunks: self.read(&plan.spans)?,
+            chunks,
             start: plan.start,
             next: plan.next,
             up_to_date: plan.up_to_date,
@@ -86,16 +89,15 @@ impl Reader {
         })
     }
 
-    fn read(&self, spans: &[Span]) -> Result<Vec<Bytes>, PageError> {
+    fn plan(&self, from: From, max_bytes: usize) -> Result<Plan, PageError> {
+        let inner = self.shared.core.lock();
+        let stream = self.find(&inner)?;
+        plan(&inner, stream, from, max_bytes)
+    }
+
+    fn read(&self, spans: &[Span]) -> Result<Vec<Bytes>, ReadError> {
         let frames: Vec<_> = spans.iter().map(|span| span.frame).collect();
-        let mut chunks = match self.shared.store.read(&frames) {
-            Ok(chunks) => chunks,
-            Err(error) => {
-                // The log below a deleted or trimmed stream may have been dropped meanwhile.
-                self.find(&self.shared.core.lock())?;
-                return Err(error.into());
-            }
-        };
+        let mut chunks = self.shared.store.read(&frames)?;
         for (chunk, span) in chunks.iter_mut().zip(spans) {
             chunk.truncate(span.len());
         }

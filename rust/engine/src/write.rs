@@ -146,7 +146,9 @@ impl Shared {
                 }
                 AppendDecision::Duplicate(id, lsn, appended) => {
                     inner.counts.duplicates += 1;
-                    inner.touch(&self.store, id, now, wakes);
+                    if inner.touch(&self.store, id, now, wakes) {
+                        self.store.kick();
+                    }
                     return Ticket {
                         lsn,
                         outcome: Ok(appended),
