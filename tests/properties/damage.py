@@ -1,12 +1,22 @@
 """What crashes and bad disks leave behind: copies of a data directory, whole or hurt."""
 
 import os
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from hypothesis import strategies as st
 
 LOCK = "LOCK"
+MEMORY = Path("/dev/shm")
+ENOUGH = 1 << 30
+
+
+def scratch() -> Path:
+    """A directory for many small logs: in memory when there is room, since no test here is about fsync."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH
+    return Path(tempfile.mkdtemp(prefix="durastream-", dir=MEMORY if roomy else None))
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,16 +59,20 @@ def write(directory: Path, *, clean: bool) -> History:
     return History(left, model)
 
 
+def history(*, clean: bool) -> Iterator[History]:
+    home = damage.scratch()
+    yield write(home, clean=clean)
+    shutil.rmtree(home)
+
+
 @pytest.fixture(scope="module")
 def closed() -> Iterator[History]:
-    with tempfile.TemporaryDirectory(prefix="durastream-") as home:
-        yield write(Path(home), clean=True)
+    yield from history(clean=True)
 
 
 @pytest.fixture(scope="module")
 def crashed() -> Iterator[History]:
-    with tempfile.TemporaryDirectory(prefix="durastream-") as home:
-        yield write(Path(home), clean=False)
+    yield from history(clean=False)
 
 
 def survive(history: History, fault: damage.Damage) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -37,7 +36,7 @@ SEQS = st.sampled_from([None, None, None, b"1", b"10", b"2", b"\xff"])
 class EngineAgainstModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.home = Path(tempfile.mkdtemp(prefix="durastream-"))
+        self.home = damage.scratch()
         self.copies = 0
         self.model = Model()
         self.incarnations: set[int] = set()
