@@ -11,6 +11,7 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_DRAIN = 65_536
 """A body rest up to this is read and dropped to keep the connection; a longer one ends it."""
 
+ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
@@ -117,6 +119,12 @@ class Http1(H11Protocol):
             raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self._http.trailing_data[0])
         self._link.busy()
         headers = list(event.headers)
+        target = event.target
+        if absolute := ABSOLUTE.fullmatch(target):
+            # RFC 9112 section 3.2.2: the target's authority goes before the host field.
+            target = absolute[2] if absolute[2].startswith(b"/") else b"/" + absolute[2]
+            headers = [field for field in headers if field[0] != b"host"]
+            headers.append((b"host", absolute[1]))
         self._body_left = _body_length(headers)
         self._request = Request(
             self,
@@ -124,7 +132,7 @@ class Http1(H11Protocol):
                 http_version=event.http_version.decode("ascii"),
                 method=event.method.decode("ascii"),
                 scheme="https" if self._link.tls else "http",
-                target=event.target,
+                target=target,
                 headers=headers,
                 client=self._link.client,
                 server=self._link.server,
