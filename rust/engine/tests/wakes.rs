@@ -5,9 +5,9 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use durastream_engine::storage::CommitError;
 use durastream_engine::storage::fs::SimFs;
 use durastream_engine::storage::fs::sim::{Fault, FaultKind, OpClass};
+use durastream_engine::storage::{CommitError, PushError};
 use durastream_engine::{Append, AppendError, Engine, From, Offset, WatchFor};
 use support::*;
 
@@ -195,4 +195,41 @@ fn a_failed_sync_fails_whoever_waits_and_reads_go_on() {
     assert_eq!(page.chunks.concat(), b"a");
     assert!(!page.closed);
     assert!(engine.close().is_err());
+}
+
+#[test]
+fn a_full_disk_refuses_appends_takes_deletions_and_recovers() {
+    let (fs, clock) = (SimFs::new(), ManualClock::new());
+    let engine = open(&fs, &clock);
+    created(&engine, "s", text(""));
+    created(&engine, "t", text("t"));
+    fs.set_capacity(Some(1 << 20));
+    let large = body(&"x".repeat(10_000));
+    let mut taken = 0;
+    let refusal = loop {
+        let ticket = engine.append(&path("s"), large.clone());
+        match ticket.outcome {
+            Ok(_) => assert!(engine.wait(ticket.lsn, None).unwrap()),
+            Err(error) => break error,
+        }
+        taken += 1;
+        assert!(taken < 1000, "never full");
+    };
+    assert!(matches!(
+        refusal,
+        AppendError::Push(PushError::Commit(CommitError::StorageFull { .. }))
+    ));
+    assert_eq!(engine.poisoned().map(|cause| cause.to_string()), None);
+    told(&engine, engine.delete(&path("t"))).unwrap();
+    assert_eq!(content(&engine, "s").len(), taken * 10_000);
+    fs.set_capacity(None);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while engine.append(&path("s"), body("y")).outcome.is_err() {
+        assert!(Instant::now() < deadline, "still full");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    engine.close().unwrap();
+    let engine = open(&fs.kill(), &clock);
+    assert_eq!(content(&engine, "s").len(), taken * 10_000 + 1);
+    assert!(!exists(&engine, "t"));
 }
