@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 PREFIX = "DURASTREAM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+FRAME_BYTES = 128 << 20
+"""The engine's default for `frame_bytes`."""
+MAX_FRAME_BYTES = 1 << 30
+"""The largest record the log's format allows."""
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _UNITS |= {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIMES = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
@@ -242,6 +246,9 @@ class Settings:
         values = {name: self._values[name] for name in ENGINE_LIMITS}
         limits = {name: value for name, value in values.items() if value is not None}
         limits["max_append_bytes"] = self.max_body
+        # A body larger than usual needs larger records, and room to wait for its commit.
+        limits.setdefault("frame_bytes", min(max(2 * self.max_body, FRAME_BYTES), MAX_FRAME_BYTES))
+        limits.setdefault("pending_bytes", 2 * limits["frame_bytes"])
         return limits
 
     def _check_together(self) -> None:
@@ -252,6 +259,8 @@ class Settings:
             raise SettingError(
                 given, f"needs {lacks} as well; give both, or neither for plain http"
             )
+        if self.max_body > MAX_FRAME_BYTES:
+            raise SettingError("--max-body", f"{self.max_body} is too large; give at most 1GiB")
         if self.frame_bytes is not None and self.frame_bytes < self.max_body:
             raise SettingError(
                 "--frame-bytes",

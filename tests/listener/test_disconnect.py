@@ -62,7 +62,7 @@ def running() -> Iterator[Running]:
     running.call(running.stop)
     running.thread.join(10)
     assert not running.thread.is_alive()
-    assert running.watches() == 0
+    assert running.engine.closed or running.watches() == 0
     running.engine.close()
 
 
@@ -132,3 +132,13 @@ def test_live_reads_after_shut_down_answer_at_once(running: Running) -> None:
     running.call(running.app.shut_down)
     assert get(running.port, target("long-poll")).startswith(b"HTTP/1.1 204 ")
     assert get(running.port, target("sse")).endswith(b"0\r\n\r\n")
+
+
+def test_a_closed_log_is_said_and_not_ready(running: Running) -> None:
+    running.engine.close()
+    assert get(running.port, "/ready").startswith(b"HTTP/1.1 503 ")
+    assert b"the log is closed" in get(running.port, "/ready")
+    append = b"POST /v1/stream/s HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+    with connect(running.port) as sock:
+        sock.sendall(append + b"content-length: 4\r\n\r\nlost")
+        assert sock.recv(65_536).startswith(b"HTTP/1.1 503 ")

@@ -101,6 +101,14 @@ def test_a_body_must_fit_a_frame() -> None:
         Settings({"max_body": "2000", "frame_bytes": "1000"}, {})
 
 
+def test_a_larger_body_brings_the_room_it_needs() -> None:
+    limits = Settings({"max_body": "300MiB"}, {}).engine_limits()
+    assert limits["frame_bytes"] >= 300 << 20
+    assert limits["pending_bytes"] >= limits["frame_bytes"]
+    with pytest.raises(SettingError, match="--max-body: .* give at most 1GiB"):
+        Settings({"max_body": "2GiB"}, {})
+
+
 def test_an_unknown_flag_is_refused_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--ports", "1"])

@@ -184,8 +184,10 @@ class Listener:
                     transport.end_writing()
                     while await transport.read():
                         pass
-        except OSError:
-            pass
+        except OSError as error:
+            log.debug("a connection over the limit was gone before it was told: %s", error)
+        except Exception:
+            log.exception("refusing a connection failed")
         finally:
             trio.lowlevel.notify_closing(sock)
             sock.close()
@@ -217,4 +219,8 @@ class Listener:
             await trio.sleep(min(1.0, shortest / 4))
             now = trio.current_time()
             for connection in list(self._connections):
-                connection.check(now)
+                try:
+                    connection.check(now)
+                except Exception:
+                    log.exception("checking the connection with %s failed", connection.client)
+                    connection.abort()
