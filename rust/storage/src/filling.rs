@@ -29,6 +29,8 @@ pub(crate) struct Filling {
     /// The part of every promise that only frames without payload may use, so that deletions and
     /// the like still go through on a full disk.
     kept_back: u64,
+    /// Payloads may use the room.
+    payloads: bool,
     /// No more frames are taken.
     pub(crate) closed: bool,
 }
@@ -43,6 +45,7 @@ impl Filling {
             seed: 0,
             room: 0,
             kept_back: (segment_bytes / 64).min(64 << 10),
+            payloads: true,
             closed: false,
         }
     }
@@ -73,15 +76,7 @@ impl Filling {
         payload_crc: u32,
     ) -> Result<Placed, Trouble> {
         let whole = frame::whole_bytes(head_bytes, payload.len());
-        self.make_room(
-            log,
-            whole,
-            if payload.is_empty() {
-                0
-            } else {
-                self.kept_back
-            },
-        )?;
+        self.make_room(log, whole, !payload.is_empty())?;
         if self.open.frames == 0 {
             self.open.end += GROUP_HEAD as u64;
         }
@@ -131,16 +126,19 @@ impl Filling {
     }
 
     /// Sees to it that a frame of `whole` bytes fits, in the room at hand or in another.
-    fn make_room(&mut self, log: &dyn GroupLog, whole: u64, kept_back: u64) -> Result<(), Trouble> {
+    fn make_room(&mut self, log: &dyn GroupLog, whole: u64, payload: bool) -> Result<(), Trouble> {
         let begun = self.open.end - self.open.start;
         let head = if begun == 0 { GROUP_HEAD as u64 } else { 0 };
-        if begun + head + whole + kept_back <= self.room {
+        let kept_back = if payload { self.kept_back } else { 0 };
+        if begun + head + whole + kept_back <= self.room && (self.payloads || !payload) {
             return Ok(());
         }
-        let room = log.make_room(self.open.end, GROUP_HEAD as u64 + whole + self.kept_back)?;
+        let bytes = GROUP_HEAD as u64 + whole + self.kept_back;
+        let room = log.make_room(self.open.end, bytes, payload)?;
         self.seal();
         self.seed = room.seed;
         self.room = room.bytes;
+        self.payloads = room.payloads;
         Ok(())
     }
 

@@ -20,6 +20,8 @@ pub(crate) struct Room {
     pub(crate) seed: u32,
     /// Bytes of log that fit in.
     pub(crate) bytes: u64,
+    /// Payloads may go in; without, only what may help a full disk.
+    pub(crate) payloads: bool,
 }
 
 /// What replay found.
@@ -46,8 +48,9 @@ pub(crate) struct LogFigures {
 /// A log of groups. `append` and `mark` are called by one thread at a time, in LSN order.
 pub(crate) trait GroupLog: Send + Sync {
     /// Promises room for groups from `at` on, at least `bytes`, and withdraws what was promised for
-    /// the same LSN before. Usually prepared ahead; may do I/O when it is not.
-    fn make_room(&self, at: Lsn, bytes: u64) -> Result<Room, Trouble>;
+    /// the same LSN before. Usually prepared ahead; may do I/O when it is not. Without `payload` the
+    /// last there is may be given.
+    fn make_room(&self, at: Lsn, bytes: u64, payload: bool) -> Result<Room, Trouble>;
 
     /// Prepares room ahead of need, when there is little left.
     fn prepare(&self) -> Result<(), Trouble>;

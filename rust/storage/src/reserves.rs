@@ -19,6 +19,8 @@ use crate::segment::{BLOCK, Birth, Reserve};
 
 /// Dropped segments kept for reuse.
 const SPARES: usize = 2;
+/// Largest size of the small reserve; half a segment when that is less.
+const SMALL_BYTES: u64 = 256 << 10;
 /// How long a full disk is not asked again.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -33,6 +35,8 @@ pub(crate) struct Reserves {
     home: Home,
     manifest: Arc<ManifestFile>,
     segment_bytes: u64,
+    small_bytes: u64,
+    /// One of them, the small one, is for frames without payload on a full disk only.
     ready: Mutex<VecDeque<Reserve>>,
     /// Held during all of a preparation, so that nobody prepares twice.
     workshop: Mutex<Workshop>,
@@ -64,15 +68,30 @@ impl Reserves {
             home,
             manifest,
             segment_bytes,
+            small_bytes: (segment_bytes / 2).min(SMALL_BYTES).next_multiple_of(BLOCK),
             ready: Mutex::new(ready.into()),
             workshop: Mutex::default(),
             recycled: AtomicU64::new(0),
         }
     }
 
-    /// How many are ready.
+    /// How many are ready, the small one not counted.
     pub(crate) fn count(&self) -> usize {
-        self.ready.lock().len()
+        let ready = self.ready.lock();
+        ready
+            .iter()
+            .filter(|reserve| !self.is_small(reserve))
+            .count()
+    }
+
+    /// Whether the small one is ready.
+    pub(crate) fn has_small(&self) -> bool {
+        let ready = self.ready.lock();
+        ready.iter().any(|reserve| self.is_small(reserve))
+    }
+
+    fn is_small(&self, reserve: &Reserve) -> bool {
+        reserve.birth.bytes <= self.small_bytes
     }
 
     /// How many dropped segments were reused.
@@ -82,8 +101,17 @@ impl Reserves {
 
     /// Takes a prepared segment with at least `room` bytes.
     pub(crate) fn take(&self, room: u64) -> Option<Reserve> {
+        self.take_if(|reserve| !self.is_small(reserve) && reserve.room() >= room)
+    }
+
+    /// Takes the small one, when it has at least `room` bytes.
+    pub(crate) fn take_small(&self, room: u64) -> Option<Reserve> {
+        self.take_if(|reserve| self.is_small(reserve) && reserve.room() >= room)
+    }
+
+    fn take_if(&self, suits: impl Fn(&Reserve) -> bool) -> Option<Reserve> {
         let mut ready = self.ready.lock();
-        let index = ready.iter().position(|reserve| reserve.room() >= room)?;
+        let index = ready.iter().position(suits)?;
         ready.remove(index)
     }
 
@@ -98,13 +126,26 @@ impl Reserves {
         room: u64,
         also: impl FnOnce(&mut Manifest),
     ) -> Result<(), Trouble> {
+        let bytes = self
+            .segment_bytes
+            .max((BLOCK + room).next_multiple_of(BLOCK));
+        let suits = |reserve: &Reserve| !self.is_small(reserve) && reserve.room() >= room;
+        self.prepare_if_none(suits, bytes, also)
+    }
+
+    /// Makes sure that the small one is ready; `also` changes the manifest with it.
+    pub(crate) fn prepare_small(&self, also: impl FnOnce(&mut Manifest)) -> Result<(), Trouble> {
+        self.prepare_if_none(|reserve| self.is_small(reserve), self.small_bytes, also)
+    }
+
+    fn prepare_if_none(
+        &self,
+        suits: impl Fn(&Reserve) -> bool,
+        bytes: u64,
+        also: impl FnOnce(&mut Manifest),
+    ) -> Result<(), Trouble> {
         let mut workshop = self.workshop.lock();
-        if self
-            .ready
-            .lock()
-            .iter()
-            .any(|reserve| reserve.room() >= room)
-        {
+        if self.ready.lock().iter().any(suits) {
             return Ok(());
         }
         if let Some(full) = workshop
@@ -118,7 +159,7 @@ impl Reserves {
                 source: io::Error::new(io::ErrorKind::StorageFull, full.detail.clone()),
             }));
         }
-        let prepared = self.make(&mut workshop, room, also);
+        let prepared = self.make(&mut workshop, bytes, also);
         if let Err(Trouble::Full(failure)) = &prepared
             && workshop.full.is_none()
         {
@@ -141,12 +182,9 @@ impl Reserves {
     fn make(
         &self,
         workshop: &mut Workshop,
-        room: u64,
+        bytes: u64,
         also: impl FnOnce(&mut Manifest),
     ) -> Result<Reserve, Trouble> {
-        let bytes = self
-            .segment_bytes
-            .max((BLOCK + room).next_multiple_of(BLOCK));
         let number = self.manifest.number();
         let path = self.home.segment(number);
         let spare = if bytes == self.segment_bytes {

@@ -110,15 +110,15 @@ impl FileWal {
             Err(trouble) => return Err(trouble.into()),
         }
         self.adopt_orphans()?;
-        if self.reserves.count() == 0 {
-            match self.reserves.prepare(0, |_| {}) {
-                Err(Trouble::Full(failure)) => {
-                    tracing::warn!(%failure, "no space left; appends are refused until there is");
-                }
-                prepared => prepared?,
+        // The small one first: it is what a nearly full disk needs most.
+        let prepared = self.reserves.prepare_small(|_| {});
+        match prepared.and_then(|()| self.reserves.prepare(0, |_| {})) {
+            Err(Trouble::Full(failure)) => {
+                tracing::warn!(%failure, "no space left; appends are refused until there is");
+                Ok(())
             }
+            prepared => Ok(prepared?),
         }
-        Ok(())
     }
 
     /// Writes the last bytes of the log again, as they are, and syncs them.
@@ -248,30 +248,41 @@ fn no_room(home: &Home) -> Failure {
 }
 
 impl GroupLog for FileWal {
-    fn make_room(&self, at: Lsn, bytes: u64) -> Result<Room, Trouble> {
+    fn make_room(&self, at: Lsn, bytes: u64, payload: bool) -> Result<Room, Trouble> {
         let mut planned = self.planned.lock();
         if planned.back().is_some_and(|(base, _)| *base == at)
             && let Some((_, unused)) = planned.pop_back()
         {
             self.reserves.give_back(unused);
         }
-        let reserve = loop {
-            match self.reserves.take(bytes) {
-                Some(reserve) => break reserve,
-                None => self
-                    .reserves
-                    .prepare(bytes, |manifest| self.note_bases(manifest))?,
+        let (reserve, payloads) = loop {
+            if let Some(reserve) = self.reserves.take(bytes) {
+                break (reserve, true);
+            }
+            match self
+                .reserves
+                .prepare(bytes, |manifest| self.note_bases(manifest))
+            {
+                Err(Trouble::Full(_))
+                    if !payload && let Some(small) = self.reserves.take_small(bytes) =>
+                {
+                    break (small, false);
+                }
+                prepared => prepared?,
             }
         };
         let room = Room {
             seed: seed(reserve.birth.salt),
             bytes: reserve.room(),
+            payloads,
         };
         planned.push_back((at, reserve));
         Ok(room)
     }
 
     fn prepare(&self) -> Result<(), Trouble> {
+        self.reserves
+            .prepare_small(|manifest| self.note_bases(manifest))?;
         self.reserves
             .prepare(0, |manifest| self.note_bases(manifest))
     }
@@ -284,7 +295,7 @@ impl GroupLog for FileWal {
             .map_or(u64::MAX, |segment| segment.limit() - tail.end);
         left < self.segment_bytes / 2
             && self.planned.lock().is_empty()
-            && self.reserves.count() == 0
+            && (self.reserves.count() == 0 || !self.reserves.has_small())
     }
 
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure> {

@@ -141,9 +141,9 @@ fn damage_is_named_by_file_offset_and_stream() {
     let (fs, wanted) = disk(true);
     let path = files(&fs)
         .into_iter()
-        .find(|path| path.to_string_lossy().ends_with("1.wal"))
+        .find(|path| path.to_string_lossy().ends_with("2.wal"))
         .unwrap();
-    // The second frame's payload; the first segment begins at LSN 0.
+    // The second frame's payload; the first segment, behind the small reserve, begins at LSN 0.
     let offset = 4096 + wanted[0].lsn;
     write(&fs, &path, b"!!!!", offset + 200);
     let refused = replay(&fs).unwrap_err();

@@ -261,13 +261,16 @@ fn a_full_disk_refuses_payloads_only_and_takes_them_again_when_there_is_space() 
     // Deletions and trims have no payload.
     append(&mut session, 0).unwrap();
 
-    // A full disk can be opened and read.
+    // A full disk can be opened, read, and still take what frees it.
     let mut diary = session.diary.clone();
     diary.sim = diary.sim.kill();
     drop(session);
     let mut session = Session::open(Arc::new(diary.sim.clone()), diary, &options).unwrap();
     session.read_back().unwrap();
     assert!(is_full(&append(&mut session, 3000).unwrap_err()));
+    append(&mut session, 0).unwrap();
+    assert!(is_full(&append(&mut session, 3000).unwrap_err()));
+    append(&mut session, 0).unwrap();
     assert!(session.store.poisoned().is_none());
     session.read_back().unwrap();
     sim.set_capacity(None);
