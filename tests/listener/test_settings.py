@@ -105,7 +105,7 @@ def test_a_larger_body_brings_the_room_it_needs() -> None:
     limits = Settings({"max_body": "300MiB"}, {}).engine_limits()
     assert limits["frame_bytes"] >= 300 << 20
     assert limits["pending_bytes"] >= limits["frame_bytes"]
-    with pytest.raises(SettingError, match="--max-body: .* give at most 1GiB"):
+    with pytest.raises(SettingError, match=r"--max-body: .* give at most 1GiB"):
         Settings({"max_body": "2GiB"}, {})
 
 

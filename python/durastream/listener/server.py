@@ -103,6 +103,8 @@ class Listener:
                             async with trio.open_nursery() as accepting:
                                 for sock in self._sockets:
                                     accepting.start_soon(self._accept, sock, connections)
+                        # Only now: a task that just woke would wait on a closed descriptor.
+                        self._close_sockets()
             finally:
                 self._close_sockets()
             nursery.cancel_scope.cancel()
@@ -113,7 +115,6 @@ class Listener:
             return
         self._stopping = True
         self._accepting.cancel()
-        self._close_sockets()
         self._serving.deadline = trio.current_time() + self.limits.grace
         for connection in list(self._connections):
             connection.wind_down()
