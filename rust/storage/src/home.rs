@@ -114,3 +114,16 @@ pub(crate) struct Listing {
     pub(crate) segments: Vec<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
 }
+
+impl Listing {
+    /// A number above that of every file, also of those that no manifest lists.
+    pub(crate) fn next_number(&self) -> u64 {
+        let paths = self.segments.iter().chain(&self.checkpoints);
+        let stems = paths.filter_map(|path| path.file_stem()?.to_str());
+        let numbers = stems.filter_map(|stem| match stem.len() {
+            16 => stem.parse::<u64>().ok(),
+            _ => None,
+        });
+        numbers.max().map_or(0, |highest| highest + 1)
+    }
+}

@@ -187,7 +187,7 @@ impl ManifestFile {
         self.current.lock().clone()
     }
 
-    /// Takes a file number that nobody else gets. A crash may give it again: nothing listed has it then.
+    /// Takes a file number that nobody else gets. A crash may give it again, when no file has it then.
     pub(crate) fn number(&self) -> u64 {
         self.current.lock().number()
     }

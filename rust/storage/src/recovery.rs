@@ -64,7 +64,7 @@ impl Recovering {
             })?;
         home.sync_dir()?;
         let listing = home.list()?;
-        let manifest = if listing.manifest {
+        let mut manifest = if listing.manifest {
             Manifest::load(&home)?
         } else {
             refuse_orphans(&home, &listing)?;
@@ -73,6 +73,9 @@ impl Recovering {
                 ..Manifest::default()
             }
         };
+        // IMPORTANT: a left-over may be reused under its old name until it gets a number of its own,
+        // so nothing new may have that name.
+        manifest.next_number = manifest.next_number.max(listing.next_number());
         let survey = Survey::make(&home, &manifest)?;
         let checkpoint = match &manifest.checkpoint {
             Some(entry) => Some(checkpoint::read(&home, entry)?),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use durastream_storage::Durability;
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass, Policy};
-use durastream_storage::fs::{Fs, SimFs};
+use durastream_storage::fs::{Fs, Open, SimFs};
 
 use crate::history::History;
 use crate::session::{DIR, Diary, Session};
@@ -159,4 +159,34 @@ fn a_sync_that_failed_is_not_made_good_by_one_that_did_nothing() {
     session.commit().unwrap();
     let diary = session.diary.clone();
     sweep(&diary, THOROUGHNESS).unwrap();
+}
+
+#[test]
+fn files_left_by_a_dying_process_are_never_taken_for_segments_in_use() {
+    let options = small(Durability::Sync);
+    let sim = SimFs::recording();
+    let diary = Diary::new(&sim, &options, History::default());
+    let mut session = Session::open(Arc::new(sim.clone()), diary, &options).unwrap();
+    session.push(100).unwrap();
+    session.commit().unwrap();
+    let mut diary = session.diary.clone();
+    diary.sim = diary.sim.kill();
+    drop(session);
+    // Prepared, but the process died before the manifest listed them.
+    for number in 1..8 {
+        let path = Path::new(DIR).join(format!("{number:016}.wal"));
+        if let Ok(file) = diary.sim.open(&path, Open::CreateNew) {
+            file.allocate(options.segment_bytes).unwrap();
+        }
+    }
+    let mut session = reopen(diary);
+    for len in [40_000, 15_000, 15_000, 40_000, 15_000, 15_000] {
+        session.push(len).unwrap();
+        session.commit().unwrap();
+        session.read_back().unwrap();
+    }
+    let frames = session.frames.clone();
+    let session = reopen(session.diary.clone());
+    assert_eq!(session.frames, frames);
+    sweep(&session.diary, THOROUGHNESS).unwrap();
 }
