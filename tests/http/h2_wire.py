@@ -1,7 +1,7 @@
 """A small HTTP/2 client (prior knowledge) whose every frame the test decides."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +11,8 @@ import h2.events
 
 from . import wire
 from .wire import Reply
+
+Fields = Sequence[tuple[str | bytes, str | bytes]]
 
 
 @dataclass
@@ -44,13 +46,18 @@ class Client:
         self,
         method: str,
         path: str,
-        headers: list[tuple[str, str]] | None = None,
+        headers: Fields | None = None,
         *,
         end: bool = True,
     ) -> int:
         number = self.h2.get_next_available_stream_id()
-        head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", "test")]
-        self.h2.send_headers(number, head + (headers or []), end_stream=end)
+        head: Fields = [
+            (":method", method),
+            (":path", path),
+            (":scheme", "http"),
+            (":authority", "test"),
+        ]
+        self.h2.send_headers(number, [*head, *(headers or ())], end_stream=end)
         self.streams[number] = Stream()
         self.flush()
         return number
@@ -104,7 +111,7 @@ class Client:
             self.receive()
         return stream.reply()
 
-    def ask(self, method: str, path: str, headers: list[tuple[str, str]] | None = None) -> Reply:
+    def ask(self, method: str, path: str, headers: Fields | None = None) -> Reply:
         return self.answer(self.request(method, path, headers))
 
 

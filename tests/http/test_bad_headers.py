@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from . import h2_wire
 from .conftest import Room
 from .wire import send
 
@@ -214,6 +215,30 @@ def test_a_bad_value_is_refused_in_words_that_help(room: Room, case: Case) -> No
     words = reply.problem().lower()
     for word in case.says:
         assert word.lower() in words
+    assert room.content(path) == b"one append"
+    assert not room.exists(f"{path}-new")
+
+
+def test_over_http_2_the_same_values_are_refused_on_one_connection(room: Room) -> None:
+    path, tail = room.stream("text/plain", b"one append")
+    with h2_wire.client(room.url) as client:
+        for case in CASES:
+            fields = [
+                (
+                    name.lower(),
+                    value if isinstance(value, bytes) else value.format(path=path, tail=tail),
+                )
+                for name, value in case.headers
+            ]
+            target = f"/v1/stream/{path}-new" if case.method == "PUT" else f"/v1/stream/{path}"
+            number = client.request(
+                case.method, f"{target}?{case.query}", fields, end=not case.body
+            )
+            if case.body:
+                client.send(number, case.body)
+            reply = client.answer(number)
+            assert reply.status in case.status, (case, reply)
+            assert reply.problem()
     assert room.content(path) == b"one append"
     assert not room.exists(f"{path}-new")
 

@@ -305,6 +305,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def checkpoint(self) -> None:
         self.engine.checkpoint()
 
+    @rule(times=st.integers(1, 3))
+    def churn(self, times: int) -> None:
+        """Fills segments with what nobody needs, so that the log reuses them."""
+        for _ in range(times):
+            tail = self.engine.create("churn", body=b"C" * (1 << 20)).info.tail
+            assert tail.incarnation not in self.incarnations
+            self.incarnations.add(tail.incarnation)
+            self.engine.delete("churn")
+        self.engine.checkpoint()
+
     @rule()
     def reopen(self) -> None:
         self.engine.close()
