@@ -69,6 +69,8 @@ class Call:
     async def _live(self, step: _Step | None) -> None:
         """Go on, and notice when the client hangs up: only a wait for data is long enough to care."""
         async with anyio.create_task_group() as tasks:
+            # It reads what there may be of a body as well, so nothing is left to drain.
+            self._unread = False
             tasks.start_soon(self._watch_client)
             try:
                 while step is not None and not self._gone:

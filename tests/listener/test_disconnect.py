@@ -11,7 +11,7 @@ from durastream import LogEngine
 from durastream.asgi import create_app
 from durastream.listener import Listener
 from durastream.listener.server import open_socket
-from listener.clients import H2Client, connect, get
+from listener.clients import H2Client, connect, get, read_all
 
 LIVE = ["long-poll", "sse"]
 
@@ -142,3 +142,23 @@ def test_a_closed_log_is_said_and_not_ready(running: Running) -> None:
     with connect(running.port) as sock:
         sock.sendall(append + b"content-length: 4\r\n\r\nlost")
         assert sock.recv(65_536).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.parametrize("live", LIVE)
+def test_a_live_read_with_a_body_is_answered_and_left_like_any(running: Running, live: str) -> None:
+    head = f"GET {target(live)} HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc".encode()
+    with connect(running.port) as leaves:
+        leaves.sendall(head)
+        running.wait_watches(1)
+    running.wait_watches(0)
+    with connect(running.port) as stays:
+        stays.sendall(head)
+        running.wait_watches(1)
+        running.engine.append("s", b"news", close=True)
+        deadline = time.monotonic() + 3
+        answer = b""
+        while b"news" not in answer:
+            assert time.monotonic() < deadline
+            answer += stays.recv(65_536)
+        stays.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert read_all(stays).endswith(b'{"status": "ok"}')

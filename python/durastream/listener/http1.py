@@ -220,11 +220,12 @@ class Http1(H11Protocol):
 
     async def finished(self, request: Request) -> None:
         """Make the connection ready for the next request, or close it."""
-        if not request.started and not request.gone:
+        if not request.started and not request.hung_up:
             await self._answer(500, "Internal Server Error", "The request could not be answered.")
+        cut_short = request.started and not request.ended
         request.release()
         self._request = None
-        if request.gone or (request.started and not request.ended):
+        if request.gone or (request.hung_up and not request.started) or cut_short:
             self._link.close()
         elif self._http.our_state is not h11.DONE or self._link.winding_down:
             if request.body_ended:

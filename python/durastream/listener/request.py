@@ -176,14 +176,14 @@ class Request:
                 return {"type": "http.request", "body": b"", "more_body": False}
             if self.hung_up or self.ended:
                 return {"type": "http.disconnect"}
-            self._arrived = trio.Event()
+            if self._arrived is None:
+                self._arrived = trio.Event()
             if not self.body_ended:
                 self.stalled_since = trio.current_time()
             try:
                 await self._arrived.wait()
             finally:
                 self.stalled_since = None
-                self._arrived = None
 
     async def send(self, message: Message) -> None:
         """ASGI send, with backpressure: it returns when the peer's side took the bytes."""
@@ -222,6 +222,7 @@ class Request:
     def _wake(self) -> None:
         if self._arrived is not None:
             self._arrived.set()
+            self._arrived = None
         if self._room is not None and (self.hung_up or self.ended):
             self._room.set()
 
