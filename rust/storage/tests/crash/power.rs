@@ -33,7 +33,7 @@ fn sweep_all(workloads: u64, durability: Durability) -> Tally {
 
 #[test]
 fn no_power_cut_loses_what_was_acknowledged() {
-    let tally = sweep_all(12, Durability::Sync);
+    let tally = sweep_all(8, Durability::Sync);
     assert!(tally.images >= 10_000, "too few to mean much: {tally:?}");
     let met = tally.torn.min(tally.lost).min(tally.kept);
     assert!(met >= 100, "too little was met: {tally:?}");

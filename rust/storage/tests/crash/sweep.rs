@@ -101,6 +101,17 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
     }
     session.commit().map_err(|e| e.to_string())?;
     session.read_back()?;
+    if deep {
+        // Long enough for what was recovered to be dropped and its files to be reused.
+        for len in [12_000, 20_000, 12_000, 12_000] {
+            session.checkpoint(100).map_err(|e| e.to_string())?;
+            let last = session.frames.len() - 1;
+            session.drop_before(last).map_err(|e| e.to_string())?;
+            session.push(len).map_err(|e| e.to_string())?;
+            session.commit().map_err(|e| e.to_string())?;
+            session.read_back()?;
+        }
+    }
     let frames = session.frames.clone();
     let used = image.op_count();
     drop(session);
