@@ -39,13 +39,13 @@ def test_refused_connections_that_stay_silent_block_nobody(app_server: AppServer
 
 
 def test_an_idle_connection_stays_and_is_closed_in_the_end(app_server: AppServerFactory) -> None:
-    server = app_server("ours", keep_alive=1)
+    server = app_server("ours", keep_alive=2)
     with connect(server.port) as first, H2Client.to(server.port) as second:
         for _ in range(3):
             first.sendall(GET_OK)
             assert first.recv(65_536).startswith(b"HTTP/1.1 200 ")
             second.wait_status(second.request(b"GET", b"/ok"))
-            time.sleep(0.5)
+            time.sleep(0.8)
         assert read_all(first) == b""
         while not second.closed:
             second.pump()

@@ -75,12 +75,12 @@ def test_a_stream_that_is_not_read_is_reset_and_its_neighbour_goes_on(
 
 
 def test_a_slow_reader_that_reads_is_served_to_the_end(app_server: AppServerFactory) -> None:
-    server = app_server("ours", stall=0.6)
+    server = app_server("ours", stall=1.5)
     with connect(server.port) as sock:
         sock.sendall(ASK_BIG)
         read = 0
         for _ in range(8):
-            time.sleep(0.2)
+            time.sleep(0.3)
             end = read + MIB
             while read < end:
                 read += len(sock.recv(65_536))
