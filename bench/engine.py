@@ -10,6 +10,7 @@ from durastream import LogEngine
 
 RECORD = b"r" * 256
 BATCH = 1000
+TURNS = 10
 
 
 class Raw:
@@ -130,7 +131,9 @@ def batches(directory: Path, rounds: int, times: int, streams: int) -> list[Row]
 
 
 def measure(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
-    rows = singles(directory, rounds, 300 if quick else 3000)
+    """In many short turns: a disk that others use changes its mind within seconds."""
+    turns = rounds if quick else rounds * TURNS
+    rows = singles(directory, turns, 300)
     for streams in (1, 64):
-        rows += batches(directory, rounds, 30 if quick else 300, streams)
+        rows += batches(directory, turns, 30, streams)
     return rows

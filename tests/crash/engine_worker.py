@@ -1,4 +1,4 @@
-"""A program with an embedded log, written to be killed: `engine_worker.py DIR FIRST...`.
+"""A program with an embedded log, written to be killed: `engine_worker.py DIR DURABILITY FIRST...`.
 
 Thread n appends `n:seq;` from seq FIRST[n] on, as producer n, and reports every acknowledgement as a
 line `n seq end` in one write, so that a report is whole or missing. The end of a repeat is `-`: it
@@ -32,11 +32,14 @@ def run(log: LogEngine, producer: int, seq: int) -> None:
 
 
 def main() -> None:
-    log = LogEngine(Path(sys.argv[1]), segment_bytes=1 << 20, checkpoint_bytes=1 << 20)
+    directory, durability, *firsts = sys.argv[1:]
+    log = LogEngine(
+        Path(directory), durability=durability, segment_bytes=1 << 20, checkpoint_bytes=1 << 20
+    )
     for n in range(STREAMS):
         log.create(stream(n), content_type="text/plain")
     os.write(1, b"ready\n")
-    for producer, first in enumerate(map(int, sys.argv[2:])):
+    for producer, first in enumerate(map(int, firsts)):
         threading.Thread(target=run, args=(log, producer, first)).start()
 
 
