@@ -43,6 +43,14 @@ def test_start_now_and_text_are_offsets(memory: LogEngine) -> None:
     assert now.next_offset == memory.head("s").tail
 
 
+def test_a_trimmed_stream_is_read_from_where_it_now_begins(memory: LogEngine) -> None:
+    memory.create("s", body=b"abc")
+    end = memory.append("s", b"def").offset
+    memory.trim("s", end)
+    assert bytes(memory.read("s")) == b"def"
+    assert bytes(next(memory.follow("s", timeout=1))) == b"def"
+
+
 @pytest.mark.parametrize("offset", ["", "x", "0_0", "NOW", "-2"])
 def test_other_text_is_refused(memory: LogEngine, offset: str) -> None:
     memory.create("s")

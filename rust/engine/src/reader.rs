@@ -211,9 +211,8 @@ fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<
 /// Where to read from, in a stream with this durable tail.
 fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
     let asked = match from {
-        From::Start => return Ok(stream.floor()),
+        From::Start | From::At(Offset::START) => return Ok(stream.floor()),
         From::Now => return Ok(tail),
-        From::At(Offset::START) if stream.floor() == 0 => return Ok(0),
         From::At(asked) => asked,
     };
     let gone = |why| PageError::Gone {

@@ -208,6 +208,29 @@ fn positions_are_read_leniently_up_to_one_past_the_tail() {
 }
 
 #[test]
+fn both_words_for_the_start_mean_the_first_retained_append() {
+    let engine = Engine::in_memory(options()).unwrap();
+    let floor = created(&engine, "s", text("abc"));
+    appended(&engine, "s", body("defg"));
+    told(&engine, engine.trim(&path("s"), floor)).unwrap();
+    for from in [From::Start, From::At(Offset::START)] {
+        let page = page(&engine, "s", from).unwrap();
+        assert_eq!(
+            (page.chunks.concat(), page.start),
+            (b"defg".to_vec(), floor)
+        );
+    }
+    let trimmed = From::At(Offset {
+        position: 0,
+        ..floor
+    });
+    assert!(matches!(
+        page(&engine, "s", trimmed),
+        Err(PageError::Gone { .. })
+    ));
+}
+
+#[test]
 fn pages_are_whole_appends_at_least_one() {
     let engine = Engine::in_memory(options()).unwrap();
     created(&engine, "s", text(""));
