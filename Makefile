@@ -82,7 +82,7 @@ $(UV):
 	@touch $@
 
 $(BIN)/.dependencies: $(UV) uv.lock pyproject.toml
-	@$(UV) sync --quiet --frozen --no-install-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@$(UV) sync --quiet --locked --no-install-project --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
 $(BIN)/durable-streams: $(BIN)/.dependencies $(RUST_SOURCES)
