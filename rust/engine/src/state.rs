@@ -135,6 +135,7 @@ impl State {
         if let Some(origin) = stream.origin()
             && let Some(source) = self.stream_mut(origin.source)
         {
+            source.extra_mut().leaving -= 1;
             source.drop_trimmed();
         }
         // Two left: the set's and this stream's.

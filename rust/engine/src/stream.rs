@@ -70,6 +70,8 @@ pub(crate) struct Extra {
     /// Its own payloads below this are of no use: it is the reserved floor, as of the first fork
     /// while there are forks.
     pub(crate) kept: u64,
+    /// Forks whose removal is not durable yet: their readers may still read through this stream.
+    pub(crate) leaving: u32,
     /// Where the first entry of `index` begins.
     pub(crate) index_start: u64,
     /// End of the event that made it anything but `Live`.
@@ -271,6 +273,9 @@ impl Stream {
 
     /// Forgets payloads that neither readers nor forks can reach.
     pub(crate) fn drop_trimmed(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.leaving > 0) {
+            return;
+        }
         let unused = self.kept().min(self.floor());
         let dropped = self.index.partition_point(|entry| entry.end <= unused);
         let last = dropped.checked_sub(1).and_then(|last| self.index.get(last));

@@ -261,11 +261,11 @@ fn remove(
     });
     let source = state.stream_mut(source?)?;
     source.forks -= 1;
-    if source.forks == 0 {
-        let floor = source.reserved_floor();
-        if floor != source.kept() {
-            source.extra_mut().kept = floor;
-        }
+    let (forks, floor) = (source.forks, source.reserved_floor());
+    let extra = source.extra_mut();
+    extra.leaving += 1;
+    if forks == 0 {
+        extra.kept = floor;
     }
     (source.forks == 0 && source.phase == Phase::Soft).then_some(source.id)
 }

@@ -237,3 +237,26 @@ fn a_source_outlives_its_forks() {
     assert_eq!(table.content("src"), "abcdefgh");
     assert_eq!(table.stream("src").forks, 0);
 }
+
+#[test]
+fn what_a_fork_reads_stays_until_its_removal_is_durable() {
+    let mut table = table();
+    table.create("f", fork_of("src")).unwrap();
+    table.commit();
+    let tail = table.info("src").tail;
+    table.trim("src", tail).unwrap();
+    let fork = table.stream("f").id;
+    table.delete("f").unwrap();
+    // The trim is in an earlier group than the deletion.
+    let trimmed = table.effects.pop_front().unwrap();
+    table.state.settle(&trimmed);
+    let fork = table.state.stream(fork).unwrap();
+    let mut bytes = 0;
+    walk(&table.state, fork, 0, fork.tail, |span| {
+        bytes += span.len();
+        ControlFlow::Continue(())
+    });
+    assert_eq!(bytes, 8);
+    table.commit();
+    assert!(table.stream("src").index.is_empty());
+}
