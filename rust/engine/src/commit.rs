@@ -14,7 +14,7 @@ impl CommitObserver for Core {
 
     fn poisoned(&self, cause: &CommitError) {
         let mut wakes = Wakes::default();
-        self.lock().notices.fail(cause, &mut wakes);
+        self.lock().fail(cause, &mut wakes);
         wakes.deliver();
     }
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use durastream_storage::{Lsn, Placed, PushError, Store};
+use durastream_storage::{CommitError, Lsn, Placed, PushError, Store};
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::StreamPath;
@@ -108,6 +108,12 @@ impl Inner {
             self.state.settle(&effect);
         }
         self.notices.fire(durable, wakes);
+    }
+
+    /// Tells all who wait that nothing more will be durable.
+    pub(crate) fn fail(&mut self, cause: &CommitError, wakes: &mut Wakes) {
+        self.watches.fail(cause, wakes);
+        self.notices.fail(cause, wakes);
     }
 
     /// Logs an event and applies it.

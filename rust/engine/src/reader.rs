@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use durastream_storage::ReadError;
+use durastream_storage::{CommitError, Lsn, ReadError};
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::Inner;
@@ -29,6 +29,13 @@ pub struct Reader {
     pub(crate) shared: Arc<Shared>,
     pub(crate) id: u64,
     pub(crate) path: StreamPath,
+}
+
+/// What a watch waits for that has not come yet.
+enum Wanted {
+    /// Data beyond this position.
+    Readable(u64),
+    Decided,
 }
 
 /// A page before its bytes are read.
@@ -104,29 +111,30 @@ impl Reader {
         Ok(chunks)
     }
 
-    /// Registers a wake; fires once, at once when already true.
+    /// Registers a wake; fires once, at once when already true. Fails when what it waits for can no
+    /// longer come, because the log failed or was closed.
     pub fn watch(&self, what: WatchFor, sink: &Arc<dyn CompletionSink>, token: u64) -> WatchId {
         let mut wakes = Wakes::default();
         let id = {
             let mut inner = self.shared.core.lock();
             let inner = &mut *inner;
-            match what {
-                WatchFor::Readable(offset) => match self.pending(inner, offset) {
-                    Some(position) => inner.watches.add_readable(self.id, position, sink, token),
-                    None => {
-                        wakes.add(sink, token, Wake::Ready);
-                        inner.watches.spent()
-                    }
-                },
-                WatchFor::Decided => match inner.state.stream(self.id) {
-                    Some(stream) if stream.phase == Phase::Live && !self.shared.is_closed() => {
-                        inner.watches.add_decided(self.id, sink, token)
-                    }
-                    _ => {
-                        wakes.add(sink, token, Wake::Ready);
-                        inner.watches.spent()
-                    }
-                },
+            let wanted = match what {
+                WatchFor::Readable(offset) => self.pending(inner, offset).map(Wanted::Readable),
+                WatchFor::Decided(seen) => self.undecided(inner, seen).then_some(Wanted::Decided),
+            };
+            match (wanted, self.ended()) {
+                (Some(Wanted::Readable(position)), None) => {
+                    inner.watches.add_readable(self.id, position, sink, token)
+                }
+                (Some(Wanted::Decided), None) => inner.watches.add_decided(self.id, sink, token),
+                (Some(_), Some(cause)) => {
+                    wakes.add(sink, token, Wake::Failed(cause));
+                    inner.watches.spent()
+                }
+                (None, _) => {
+                    wakes.add(sink, token, Wake::Ready);
+                    inner.watches.spent()
+                }
             }
         };
         wakes.deliver();
@@ -140,9 +148,23 @@ impl Reader {
         let tail = stream.tail_at(inner.durable);
         let waits = position >= tail
             && position <= stream.tail.max(tail + 1)
-            && !stream.closed_at(inner.durable)
-            && !self.shared.is_closed();
+            && !stream.closed_at(inner.durable);
         waits.then_some(position)
+    }
+
+    /// Why there will be no more news, if so. Asked under the lock it cannot be missed: whoever
+    /// registers before the end is failed by it.
+    fn ended(&self) -> Option<CommitError> {
+        let closed = || self.shared.is_closed().then_some(CommitError::Closed);
+        self.shared.store.poisoned().or_else(closed)
+    }
+
+    /// Whether nothing was decided on the stream since the event that ends at `seen`.
+    fn undecided(&self, inner: &Inner, seen: Lsn) -> bool {
+        inner
+            .state
+            .stream(self.id)
+            .is_some_and(|stream| stream.phase == Phase::Live && stream.last_end <= seen)
     }
 
     /// Withdraws a watch; a wake already on its way may still arrive.
@@ -150,16 +172,20 @@ impl Reader {
         self.shared.core.lock().watches.remove(self.id, id);
     }
 
-    /// Blocks until `page` from here would have news, or `timeout`: `false`.
-    pub fn wait_readable(&self, position: Offset, timeout: Duration) -> bool {
+    /// Blocks until `page` from here would have news, or `timeout`: `false`. An error when there will
+    /// be none, because the log failed or was closed.
+    pub fn wait_readable(&self, position: Offset, timeout: Duration) -> Result<bool, CommitError> {
         let flag = Arc::new(Flag::default());
         let sink: Arc<dyn CompletionSink> = Arc::clone(&flag) as _;
         let watch = self.watch(WatchFor::Readable(position), &sink, 0);
-        let woken = flag.wait(timeout);
-        if !woken {
-            self.unwatch(watch);
+        match flag.wait(timeout) {
+            Some(Wake::Ready) => Ok(true),
+            Some(Wake::Failed(cause)) => Err(cause),
+            None => {
+                self.unwatch(watch);
+                Ok(false)
+            }
         }
-        woken
     }
 
     /// The stream, unless that it is gone is durable or told by the clock.
@@ -234,31 +260,30 @@ fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
 /// A wake for a blocked thread.
 #[derive(Default)]
 struct Flag {
-    set: Mutex<bool>,
+    wake: Mutex<Option<Wake>>,
     changed: Condvar,
 }
 
 impl Flag {
-    fn wait(&self, timeout: Duration) -> bool {
-        let mut set = self.set.lock();
+    fn wait(&self, timeout: Duration) -> Option<Wake> {
+        let mut wake = self.wake.lock();
         match Instant::now().checked_add(timeout) {
             Some(deadline) => {
-                while !*set && !self.changed.wait_until(&mut set, deadline).timed_out() {}
+                while wake.is_none() && !self.changed.wait_until(&mut wake, deadline).timed_out() {}
             }
             None => {
-                while !*set {
-                    self.changed.wait(&mut set);
+                while wake.is_none() {
+                    self.changed.wait(&mut wake);
                 }
             }
         }
-        *set
+        wake.take()
     }
 }
 
 impl CompletionSink for Flag {
     fn complete(&self, batch: &mut Vec<(u64, Wake)>) {
-        batch.clear();
-        *self.set.lock() = true;
+        *self.wake.lock() = batch.drain(..).next().map(|(_, wake)| wake);
         self.changed.notify_all();
     }
 }

@@ -13,7 +13,7 @@ use crate::Offset;
 pub enum Wake {
     /// The LSN is durable, or the stream changed: look again.
     Ready,
-    /// The log failed; what the token waited for will never be durable.
+    /// The log failed or was closed: what the token waited for will never come.
     Failed(CommitError),
 }
 
@@ -29,8 +29,9 @@ pub trait CompletionSink: Send + Sync {
 pub enum WatchFor {
     /// Durable data beyond this position, durable closure, deletion or expiry.
     Readable(Offset),
-    /// Any event decided on the stream, durable or not (early producer sequences wait for this).
-    Decided,
+    /// Any event decided on the stream behind this LSN, durable or not (early producer sequences
+    /// wait for this, from the LSN of their refusal on).
+    Decided(Lsn),
 }
 
 /// Names a registered watch, for withdrawal.
@@ -174,12 +175,17 @@ impl Watches {
         }
     }
 
-    /// Fires everything, at the end of the engine.
+    /// Fails everything, at the end of the engine.
     pub(crate) fn fire_all(&mut self, wakes: &mut Wakes) {
+        self.fail(&CommitError::Closed, wakes);
+    }
+
+    /// Fails everything: there will be no more news.
+    pub(crate) fn fail(&mut self, cause: &CommitError, wakes: &mut Wakes) {
         for (_, watches) in self.streams.drain() {
             let readable = watches.readable.into_values().map(|(_, waiter)| waiter);
             for waiter in readable.chain(watches.decided.into_values()) {
-                wakes.add(&waiter.sink, waiter.token, Wake::Ready);
+                wakes.add(&waiter.sink, waiter.token, Wake::Failed(cause.clone()));
             }
         }
         self.len = 0;

@@ -29,7 +29,7 @@ fn follow(engine: &Engine, at: &str) -> String {
         }
         if page.up_to_date {
             assert!(
-                reader.wait_readable(next, Duration::from_secs(20)),
+                reader.wait_readable(next, Duration::from_secs(20)).unwrap(),
                 "no end"
             );
         }

@@ -67,10 +67,29 @@ fn a_decision_wakes_before_it_is_durable() {
     created(&engine, "s", text("a"));
     let reader = told(&engine, engine.reader(&path("s"))).unwrap();
     let (seen, sink) = Sink::new();
-    reader.watch(WatchFor::Decided, &sink, 1);
+    reader.watch(WatchFor::Decided(engine.stats().store.end_lsn), &sink, 1);
     let ticket = engine.append(&path("s"), body("b"));
     assert_eq!(seen.wakes(), [(1, true)]);
     assert!(!engine.is_durable(ticket.lsn));
+}
+
+#[test]
+fn a_decision_before_the_watch_is_not_missed() {
+    let engine = Engine::in_memory(options()).unwrap();
+    created(&engine, "s", text(""));
+    let reader = told(&engine, engine.reader(&path("s"))).unwrap();
+    let early = engine.append(&path("s"), by(body("b"), "p", 0, 1));
+    assert!(matches!(early.outcome, Err(AppendError::Gap { .. })));
+    assert!(
+        engine
+            .append(&path("s"), by(body("a"), "p", 0, 0))
+            .outcome
+            .is_ok()
+    );
+    let (seen, sink) = Sink::new();
+    reader.watch(WatchFor::Decided(early.lsn), &sink, 1);
+    assert_eq!(seen.wakes(), [(1, true)]);
+    assert_eq!(engine.stats().watches, 0);
 }
 
 #[test]
@@ -80,7 +99,7 @@ fn a_withdrawn_watch_does_not_wake() {
     let reader = told(&engine, engine.reader(&path("s"))).unwrap();
     let (seen, sink) = Sink::new();
     let ids = [1, 2, 3].map(|token| reader.watch(WatchFor::Readable(tail), &sink, token));
-    let decided = reader.watch(WatchFor::Decided, &sink, 4);
+    let decided = reader.watch(WatchFor::Decided(engine.stats().store.end_lsn), &sink, 4);
     reader.unwatch(ids[1]);
     reader.unwatch(decided);
     assert_eq!(engine.stats().watches, 2);
@@ -125,7 +144,11 @@ fn blocked_readers_wake_for_news_or_time_out() {
     let tail = created(&engine, "s", text("a"));
     let reader = told(&engine, engine.reader(&path("s"))).unwrap();
     let begun = Instant::now();
-    assert!(!reader.wait_readable(tail, Duration::from_millis(30)));
+    assert!(
+        !reader
+            .wait_readable(tail, Duration::from_millis(30))
+            .unwrap()
+    );
     assert!(begun.elapsed() >= Duration::from_millis(30));
     assert_eq!(engine.stats().watches, 0);
     std::thread::scope(|scope| {
@@ -134,25 +157,30 @@ fn blocked_readers_wake_for_news_or_time_out() {
             std::thread::yield_now();
         }
         appended(&engine, "s", body("b"));
-        assert!(waiting.join().unwrap());
+        assert!(waiting.join().unwrap().unwrap());
     });
-    assert!(reader.wait_readable(Offset::START, Duration::from_secs(10)));
+    assert!(
+        reader
+            .wait_readable(Offset::START, Duration::from_secs(10))
+            .unwrap()
+    );
 }
 
 #[test]
-fn the_end_wakes_everybody() {
+fn the_end_fails_whoever_waits() {
     let engine = Engine::in_memory(options()).unwrap();
     let tail = created(&engine, "s", text("a"));
     let reader = told(&engine, engine.reader(&path("s"))).unwrap();
     let (seen, sink) = Sink::new();
     reader.watch(WatchFor::Readable(tail), &sink, 1);
-    reader.watch(WatchFor::Decided, &sink, 2);
+    reader.watch(WatchFor::Decided(engine.stats().store.end_lsn), &sink, 2);
     engine.close().unwrap();
     engine.close().unwrap();
-    assert_eq!(seen.wakes(), [(1, true), (2, true)]);
+    assert_eq!(seen.wakes(), [(1, false), (2, false)]);
     reader.watch(WatchFor::Readable(tail), &sink, 3);
-    reader.watch(WatchFor::Decided, &sink, 4);
-    assert_eq!(seen.wakes().len(), 4);
+    reader.watch(WatchFor::Decided(engine.stats().store.end_lsn), &sink, 4);
+    assert_eq!(seen.wakes()[2..], [(3, false), (4, false)]);
+    assert!(reader.wait_readable(tail, Duration::from_secs(10)).is_err());
     assert!(matches!(
         engine.append(&path("s"), body("b")).outcome,
         Err(AppendError::Push(_))
@@ -173,6 +201,10 @@ fn a_failed_sync_fails_whoever_waits_and_reads_go_on() {
         kind: FaultKind::Io,
     });
     let (seen, sink) = Sink::new();
+    let reader = told(&engine, engine.reader(&path("s"))).unwrap();
+    let tail = reader.info().unwrap().tail;
+    let (live, live_sink) = Sink::new();
+    reader.watch(WatchFor::Readable(tail), &live_sink, 1);
     let ticket = engine.append(
         &path("s"),
         Append {
@@ -182,6 +214,12 @@ fn a_failed_sync_fails_whoever_waits_and_reads_go_on() {
     );
     engine.notify(ticket.lsn, &sink, 1);
     assert_eq!(seen.wait_for(1), [(1, false)]);
+    assert_eq!(live.wait_for(1), [(1, false)]);
+    reader.watch(WatchFor::Readable(tail), &live_sink, 2);
+    assert_eq!(live.wakes()[1], (2, false));
+    assert!(reader.wait_readable(tail, Duration::from_secs(10)).is_err());
+    reader.watch(WatchFor::Readable(Offset::START), &live_sink, 3);
+    assert_eq!(live.wakes()[2], (3, true), "there is something to read");
     assert!(matches!(
         engine.poisoned(),
         Some(CommitError::Poisoned { .. })

@@ -166,8 +166,13 @@ impl Exchange {
                     let tried = attempt.run(engine);
                     if let Some(again) = again
                         && is_early(&tried)
-                        && let Some(hold) =
-                            Hold::begin(engine, &self.shared.held, again, now + config.hold_time)
+                        && let Some(hold) = Hold::begin(
+                            engine,
+                            &self.shared.held,
+                            again,
+                            tried.lsn,
+                            now + config.hold_time,
+                        )
                     {
                         return State::Holding(hold, style);
                     }
@@ -259,17 +264,18 @@ impl Exchange {
         }
     }
 
-    /// Tells that the wake was a failure ([`durastream_engine::Wake::Failed`]): the next step answers 503 or 507.
+    /// Tells that the wake was a failure ([`durastream_engine::Wake::Failed`]): a write is answered
+    /// with 503 or 507 at the next step.
     ///
-    /// An event stream that has begun has no status left: it ends when the log was closed, and goes
-    /// on without wakes, until its time is over, when the log failed (what is stored can be read).
+    /// A live read goes on without wakes until its time is over when the log failed (what is stored
+    /// can be read). When the log was closed it is refused, or ends if it has begun to answer.
     pub fn fail(&mut self, cause: &CommitError) {
+        let log_failed = !matches!(cause, CommitError::Closed);
         self.state = match std::mem::replace(&mut self.state, State::Done) {
             State::Done => State::Done,
-            State::Streaming(sse) if sse.has_begun() => match cause {
-                CommitError::Closed => State::Done,
-                _ => State::Streaming(sse.deafened()),
-            },
+            State::Polling(poll) if log_failed => State::Polling(poll.deafened()),
+            State::Streaming(sse) if log_failed => State::Streaming(sse.deafened()),
+            State::Streaming(sse) if sse.has_begun() => State::Done,
             _ => self.answered(refusal::commit(cause).answer()),
         };
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use durastream_engine::storage::Lsn;
 use durastream_engine::{AppendError, CompletionSink, Engine, Reader, WatchFor, WatchId};
 use parking_lot::Mutex;
 
@@ -66,6 +67,8 @@ impl Drop for Room {
 pub(crate) struct Hold {
     attempt: Attempt,
     reader: Reader,
+    /// What the last refusal was decided on.
+    seen: Lsn,
     watch: Option<WatchId>,
     deadline: Instant,
     _room: Room,
@@ -80,11 +83,13 @@ pub(crate) enum Retried {
 }
 
 impl Hold {
-    /// Holds `attempt` until `deadline`, when there is room and the stream can be watched.
+    /// Holds `attempt`, refused for what was decided up to `seen`, until `deadline`, when there is room
+    /// and the stream can be watched.
     pub(crate) fn begin(
         engine: &Engine,
         held: &Arc<Held>,
         attempt: Attempt,
+        seen: Lsn,
         deadline: Instant,
     ) -> Option<Self> {
         let room = held.room(attempt.body_len())?;
@@ -92,6 +97,7 @@ impl Hold {
         Some(Self {
             attempt,
             reader,
+            seen,
             watch: None,
             deadline,
             _room: room,
@@ -103,15 +109,16 @@ impl Hold {
         self.unwatch();
         let tried = self.attempt.clone().run(engine);
         if now < self.deadline && is_early(&tried) {
+            self.seen = tried.lsn;
             return Retried::Early(self.deadline);
         }
         Retried::Done(tried)
     }
 
-    /// Arranges a wake at the next event decided on the stream.
+    /// Arranges a wake at the next event decided on the stream, at once when there was one.
     pub(crate) fn watch(&mut self, sink: &Arc<dyn CompletionSink>, token: u64) {
         self.unwatch();
-        self.watch = Some(self.reader.watch(WatchFor::Decided, sink, token));
+        self.watch = Some(self.reader.watch(WatchFor::Decided(self.seen), sink, token));
     }
 
     fn unwatch(&mut self) {

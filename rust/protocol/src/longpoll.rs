@@ -75,6 +75,12 @@ impl LongPoll {
         (!closed).then(|| self.cursor.at(SystemTime::now()).to_string())
     }
 
+    /// Goes on without wakes.
+    pub(crate) fn deafened(mut self) -> Self {
+        self.paging.deafen();
+        self
+    }
+
     /// Does the cold read.
     pub(crate) fn block(&mut self) {
         self.paging.block();

@@ -28,6 +28,8 @@ pub(crate) struct Paging {
     max_bytes: usize,
     fetched: Option<Result<Page, PageError>>,
     watch: Option<WatchId>,
+    /// The log failed: what is stored can be read, but no wake will come.
+    deaf: bool,
 }
 
 impl Paging {
@@ -39,6 +41,7 @@ impl Paging {
             max_bytes,
             fetched: None,
             watch: None,
+            deaf: false,
         }
     }
 
@@ -78,9 +81,16 @@ impl Paging {
     /// Asks for a wake at data beyond the position, closure or deletion.
     pub(crate) fn watch(&mut self, sink: &Arc<dyn CompletionSink>, token: u64) {
         self.unwatch();
-        if let Start::At(position) = self.from {
+        if !self.deaf
+            && let Start::At(position) = self.from
+        {
             self.watch = Some(self.reader.watch(WatchFor::Readable(position), sink, token));
         }
+    }
+
+    /// Asks for no more wakes.
+    pub(crate) fn deafen(&mut self) {
+        self.deaf = true;
     }
 
     fn unwatch(&mut self) {

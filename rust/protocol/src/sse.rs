@@ -36,8 +36,6 @@ pub(crate) struct Sse {
     phase: Phase,
     /// When to break the silence.
     beat: Instant,
-    /// The log failed: what is stored can be read, but no wake will come.
-    deaf: bool,
 }
 
 enum Phase {
@@ -68,7 +66,6 @@ impl Sse {
             beat: now + pace.heartbeat,
             pace,
             phase: Phase::Opening,
-            deaf: false,
         }
     }
 
@@ -169,8 +166,9 @@ impl Sse {
     }
 
     /// Goes on without wakes.
-    pub(crate) fn deafened(self) -> Self {
-        Self { deaf: true, ..self }
+    pub(crate) fn deafened(mut self) -> Self {
+        self.paging.deafen();
+        self
     }
 
     /// Does the cold read.
@@ -180,8 +178,6 @@ impl Sse {
 
     /// Arranges the wake.
     pub(crate) fn watch(&mut self, sink: &Arc<dyn CompletionSink>, token: u64) {
-        if !self.deaf {
-            self.paging.watch(sink, token);
-        }
+        self.paging.watch(sink, token);
     }
 }

@@ -11,7 +11,7 @@ mod driver;
 use std::time::Duration;
 
 use driver::events::{control, events, pair};
-use driver::{patient, poll};
+use driver::{Request, patient, poll};
 use durastream_engine::storage::CommitError;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -52,11 +52,20 @@ fn a_failed_log_refuses_who_waits_for_it_but_not_who_reads() {
     let server = patient();
     server.create("a", "text/plain", "x");
     for (cause, status) in [(&poisoned, 503), (&full, 507), (&CommitError::Closed, 503)] {
-        let mut live = poll(&server, "a?offset=now");
-        live.waiting();
-        live.exchange().fail(cause);
-        assert_eq!(live.reply().status, status);
+        let mut write = server.begin(&Request::post("a", "text/plain", "y"));
+        write.exchange().fail(cause);
+        assert_eq!(write.reply().status, status);
     }
+    let mut live = poll(&server, "a?offset=now");
+    live.waiting();
+    live.exchange().fail(&poisoned);
+    assert!(live.waiting() > live.now());
+    live.pass(MINUTE);
+    assert_eq!(live.reply().status, 204);
+    let mut live = poll(&server, "a?offset=now");
+    live.waiting();
+    live.exchange().fail(&CommitError::Closed);
+    assert_eq!(live.reply().status, 503);
     let (mut sse, _) = events(&server, "a?offset=-1");
     pair(&sse.chunk());
     sse.waiting();

@@ -69,8 +69,8 @@ impl Reader {
         Ok(Page::new(page, &info.content_type))
     }
 
-    /// Waits until a page from `position` would have news; `False` at the timeout. Releases the GIL
-    /// and minds signals.
+    /// Waits until a page from `position` would have news; `False` at the timeout. Raises when the log
+    /// failed or was closed. Releases the GIL and minds signals.
     fn wait(
         &self,
         py: Python<'_>,
@@ -86,7 +86,8 @@ impl Reader {
                     .saturating_duration_since(Instant::now())
                     .min(SLICE)
             });
-            if py.detach(|| inner.reader.wait_readable(position.0, left)) {
+            let woken = py.detach(|| inner.reader.wait_readable(position.0, left));
+            if woken.map_err(|error| error.raise())? {
                 return Ok(true);
             }
             py.check_signals()?;
