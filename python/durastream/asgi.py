@@ -147,21 +147,14 @@ class DurableStreams:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self.service
         prefix, path = split(scope, service.routes)
-        if self._probes and path in (b"/health", b"/ready"):
+        if self._probes and path in (b"/health", b"/ready") and scope["method"] != "OPTIONS":
             await self._probe(path, scope["method"], send)
             return
-        if not service.routes(path):
-            status, headers, body = service.problem(
-                404, "Not found", f"Nothing is served at {path.decode('latin-1')}."
-            )
-            await _respond(send, status, headers, b"" if scope["method"] == "HEAD" else body)
-            return
-        headers = scope["headers"]
         exchange = service.begin(
             scope["method"],
             path,
             scope.get("query_string", b""),
-            headers,
+            scope["headers"],
             scope.get("scheme", "http"),
             _authority(scope),
             prefix,
@@ -172,13 +165,23 @@ class DurableStreams:
             exchange.close()
 
     async def _probe(self, path: bytes, method: str, send: Send) -> None:
+        if method not in ("GET", "HEAD"):
+            status, fields, body = self.service.problem(
+                405, "Method not allowed", f"A probe does not take {method}; use GET or HEAD."
+            )
+            await _respond(send, status, [*fields, (b"allow", b"GET, HEAD, OPTIONS")], body)
+            return
         status, answer = 200, {"status": "ok"}
         if path == b"/ready" and (reason := self._unready()) is not None:
             status, answer = 503, {"status": "unavailable", "reason": reason}
         body = json.dumps(answer).encode()
+        # With the CORS and security fields that every response has.
+        _, fields, _ = self.service.problem(status, "", "")
         headers = [
+            field for field in fields if field[0] not in (b"content-type", b"content-length")
+        ]
+        headers += [
             (b"content-type", b"application/json"),
-            (b"cache-control", b"no-store"),
             (b"content-length", b"%d" % len(body)),
         ]
         await _respond(send, status, headers, b"" if method == "HEAD" else body)

@@ -68,6 +68,10 @@ def test_a_head_over_the_limit_is_refused(app_server: AppServerFactory) -> None:
     with connect(server.port) as sock:
         sock.sendall(b"GET /ok HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 10_000)
         assert read_all(sock).startswith(b"HTTP/1.1 431 ")
+    for method in (b"GET", b"HEAD"):
+        with connect(server.port) as sock:
+            sock.sendall(method + b" /ok HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 8192 + b"\r\n\r\n")
+            assert read_all(sock).startswith(b"HTTP/1.1 431 ")
     with H2Client.to(server.port) as client:
         client.request(b"GET", b"/ok", [(b"x", b"y" * 10_000)])
         while not client.closed:
@@ -85,7 +89,7 @@ def test_what_is_not_http_is_refused(app_server: AppServerFactory) -> None:
         with connect(server.port) as sock:
             sock.sendall(garbage)
             sock.shutdown(socket.SHUT_WR)
-            assert read_all(sock).startswith((b"HTTP/1.1 400 ", b""))
+            assert read_all(sock).startswith(b"HTTP/1.1 400 ")
     assert server.serves()
 
 
@@ -144,6 +148,33 @@ def test_pipelined_requests_are_answered_in_order(app_server: AppServerFactory) 
         b"ok",
         b"ok",
     ]
+
+
+def test_a_body_of_two_lengths_is_refused(app_server: AppServerFactory) -> None:
+    server = app_server("ours")
+    with connect(server.port) as sock:
+        sock.sendall(
+            b"POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"0\r\n\r\n" + GET_OK
+        )
+        answer = read_all(sock)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_bytes_after_the_last_request_spoil_no_answer(app_server: AppServerFactory) -> None:
+    server = app_server("ours")
+    for trailing in (b"\r\n", b"nonsense\r\n\r\n", GET_OK, b"x" * 300_000):
+        with connect(server.port) as sock:
+            sock.sendall(
+                b"POST /count HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc"
+                + trailing
+            )
+            answer = read_all(sock)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"3")
+        assert answer.count(b"HTTP/1.1 ") == 1
+    assert server.serves()
 
 
 def test_a_client_that_half_closes_gets_its_answer(app_server: AppServerFactory) -> None:

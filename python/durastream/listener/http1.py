@@ -4,7 +4,9 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
 
 - `_handle_events`: no WebSocket and no `h2c` upgrade (trailing bytes after the first crash the
   process); `100 Continue` goes out when the application asks for the body, not before, so that a
-  refusal can come first; an unread body is drained, never queued without bound.
+  refusal can come first; an unread body is drained, never queued without bound; a head over the limit
+  is refused also when it came whole, and so is a body with two lengths; what follows the last request
+  is not taken for an error of it.
 - `stream_send`: a response's head and first body bytes leave in one write.
 - `_maybe_recycle`: a body that is left unread never resets the socket under the answer.
 """
@@ -96,7 +98,11 @@ class Http1(H11Protocol):
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
-                await self._reject(error)
+                if self._request is not None and self._request.body_ended:
+                    # It follows what was said to be the last request, whose answer is still due.
+                    await self._next_turn()
+                else:
+                    await self._reject(error)
                 return
             if type(event) is h11.Request:
                 await self._begin(event)
@@ -119,6 +125,10 @@ class Http1(H11Protocol):
             raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self._http.trailing_data[0])
         self._link.busy()
         headers = list(event.headers)
+        if refusal := self._refusal(event, headers):
+            await self._answer(*refusal, to_head=event.method == b"HEAD")
+            self._link.linger()
+            return
         target = event.target
         if absolute := ABSOLUTE.fullmatch(target):
             # RFC 9112 section 3.2.2: the target's authority goes before the host field.
@@ -141,6 +151,20 @@ class Http1(H11Protocol):
             has_body=self._body_left != 0,
         )
         self._link.spawn(self._request.run, self._link.app)
+
+    def _refusal(self, event: h11.Request, headers: Headers) -> tuple[int, str, str] | None:
+        """What speaks against a head that h11 takes: status, title and detail."""
+        limit = self._link.limits.max_header_bytes
+        size = len(event.target) + sum(len(name) + len(value) + 4 for name, value in headers)
+        if size > limit:
+            detail = f"The request head has {size} bytes, the limit is {limit}."
+            return 431, "Request head too large", detail
+        names = {name for name, _ in headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            # A proxy that believes the other one would see other requests in the same bytes.
+            detail = "A request has Content-Length or Transfer-Encoding, not both."
+            return 400, "Bad Request", detail
+        return None
 
     async def _body_data(self, data: bytes) -> bool:
         """Pass a piece of a body on, or drop it; false when the rest is not worth parsing."""
@@ -169,22 +193,20 @@ class Http1(H11Protocol):
         if self._request is not None:
             self._request.disconnect()
         status = int(error.error_status_hint)
-        await self._answer(status, HTTPStatus(status).phrase, f"{error}")
+        to_head = self._request is not None and self._request.scope["method"] == "HEAD"
+        await self._answer(status, HTTPStatus(status).phrase, f"{error}", to_head=to_head)
         self._link.linger()
 
-    async def _answer(self, status: int, title: str, detail: str) -> None:
+    async def _answer(self, status: int, title: str, detail: str, *, to_head: bool) -> None:
         """Send an error of the listener's own, if an answer is still due."""
         if self._http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
             return
         status, headers, body = self._link.limits.problem(status, title, detail)
         fields = [*headers, (b"connection", b"close"), (b"date", self._link.date())]
         out = self._encode(_head(status, fields))
-        if not self._is_head():
+        if not to_head:
             out += self._encode(h11.Data(data=body))
         await self._link.write(out + self._encode(h11.EndOfMessage()))
-
-    def _is_head(self) -> bool:
-        return self._request is not None and self._request.scope["method"] == "HEAD"
 
     # The application's side (`Wire`).
 
@@ -221,14 +243,19 @@ class Http1(H11Protocol):
     async def finished(self, request: Request) -> None:
         """Make the connection ready for the next request, or close it."""
         if not request.started and not request.hung_up:
-            await self._answer(500, "Internal Server Error", "The request could not be answered.")
+            await self._answer(
+                500,
+                "Internal Server Error",
+                "The request could not be answered.",
+                to_head=request.scope["method"] == "HEAD",
+            )
         cut_short = request.started and not request.ended
         request.release()
         self._request = None
         if request.gone or (request.hung_up and not request.started) or cut_short:
             self._link.close()
         elif self._http.our_state is not h11.DONE or self._link.winding_down:
-            if request.body_ended:
+            if request.body_ended and self._http.their_state is not h11.ERROR:
                 self._link.close()
             else:
                 self._link.linger()
