@@ -1,5 +1,6 @@
 """What crashes and bad disks leave behind: copies of a data directory, whole or hurt."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -20,15 +21,26 @@ def scratch() -> Path:
 
 
 def copy(source: Path, target: Path) -> Path:
-    """Copies a directory as `kill -9` would leave it, holes as holes; the source may be in use."""
-    target.mkdir(parents=True)
-    for file in sorted(source.rglob("*")):
-        to = target / file.relative_to(source)
-        if file.is_dir():
-            to.mkdir(exist_ok=True)
-        else:
-            _copy_file(file, to)
-    return target
+    """Copies a directory as `kill -9` would leave it, holes as holes.
+
+    The source may be in use: the log prepares segments and writes checkpoints in the background. A
+    kill freezes all files at one moment, so a copy during which any of them changed is made again.
+    """
+    while True:
+        before = _state(source)
+        target.mkdir(parents=True)
+        with contextlib.suppress(FileNotFoundError):
+            for name in before:
+                _copy_file(source / name, target / name)
+            if _state(source) == before:
+                return target
+        shutil.rmtree(target)
+
+
+def _state(directory: Path) -> dict[str, tuple[int, int, int]]:
+    """Files by name, and what tells that one was written, replaced or renamed."""
+    seen = {file.name: file.stat() for file in sorted(directory.iterdir())}
+    return {name: (at.st_ino, at.st_size, at.st_ctime_ns) for name, at in seen.items()}
 
 
 def _copy_file(source: Path, target: Path) -> None:

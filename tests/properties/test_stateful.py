@@ -2,10 +2,11 @@
 
 import contextlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import assume
+from hypothesis import assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -30,7 +31,29 @@ VALUES = [
 MESSAGES = st.lists(st.sampled_from(VALUES), min_size=1, max_size=4)
 LARGE = st.sampled_from([b"", b"", b"", b"L" * 70_000, b"M" * 300_000])
 IDS = st.sampled_from(["p", "q\u00e9"])
-SEQS = st.sampled_from([None, None, None, b"1", b"10", b"2", b"\xff"])
+SEQS = [b"1", b"10", b"2", b"\xff"]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A producer's append; numbers are relative to the last accepted, a `seq` of None is 0 itself."""
+
+    messages: list[bytes]
+    close: bool
+    epoch: int
+    seq: int | None
+
+
+CLOSES = st.sampled_from([False] * 9 + [True])
+SENT = st.builds(
+    Sent,
+    messages=MESSAGES,
+    close=CLOSES,
+    epoch=st.sampled_from([0] * 6 + [1, -1]),
+    seq=st.sampled_from([1, 1, 1, 1, 0, 0, -1, 2, None]),
+) | st.builds(
+    Sent, messages=st.just([]), close=st.just(True), epoch=st.just(0), seq=st.sampled_from([0, 1])
+)
 
 
 class EngineAgainstModel(RuleBasedStateMachine):
@@ -46,6 +69,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def open(self) -> None:
         self.directory = self.home / "data"
         self.engine = start(self.directory)
+        for path, content_type in (("a", JSON), ("b/c", "text/plain")):
+            self.create(path, content_type, [b"0"], closed=False)
 
     def teardown(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -75,14 +100,14 @@ class EngineAgainstModel(RuleBasedStateMachine):
             assert result.created is created
             self.lives(stream, result.info.tail, fresh=created)
 
-    @rule(path=PATHS, source=PATHS, data=st.data())
+    @rule(path=st.sampled_from(["a.b", "fork"]), source=PATHS, data=st.data())
     def fork(self, path: str, source: str, data: st.DataObject) -> None:
         of, found = self.stream(source), self.stream(path)
         at, sub_offset = None, 0
         if of is not None and data.draw(st.booleans(), label="with an offset"):
-            points = sorted({0, of.floor, of.tail, of.tail + 1, *(a.end for a in of.appends)})
+            points = [0, of.tail, of.tail + 1, *(a.start for a in of.appends)]
             at = data.draw(st.sampled_from(points), label="offset")
-            sub_offset = data.draw(st.sampled_from([0, 0, 1, 2, 5]), label="sub-offset")
+            sub_offset = data.draw(st.integers(0, 4), label="sub-offset")
             assume(at >= of.floor or sub_offset == 0)
         assume(found is None or found.fork is None or at is not None)
         offset = None if at is None or of is None else token(of, at)
@@ -110,6 +135,16 @@ class EngineAgainstModel(RuleBasedStateMachine):
             self.old_tokens.append((stream, token(stream, stream.tail)))
         agree(lambda: self.model.delete(path), lambda: self.engine.delete(path))
 
+    @rule(data=st.data(), first=st.booleans())
+    def delete_a_fork_and_its_source(self, data: st.DataObject, first: bool) -> None:
+        forks = [s for s in self.model.streams.values() if s.fork is not None]
+        assume(forks)
+        stream = data.draw(st.sampled_from(forks))
+        assert stream.fork is not None
+        family = [stream.path, stream.fork.source.path]
+        for path in family if first else reversed(family):
+            self.delete(path)
+
     # Appending
 
     def check(
@@ -127,8 +162,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
         path=PATHS,
         messages=MESSAGES,
         large=LARGE,
-        stream_seq=SEQS,
-        close=st.sampled_from([False] * 5 + [True]),
+        stream_seq=st.none() | st.sampled_from(SEQS),
+        close=CLOSES,
     )
     def append(
         self, path: str, messages: list[bytes], large: bytes, stream_seq: bytes | None, close: bool
@@ -145,35 +180,42 @@ class EngineAgainstModel(RuleBasedStateMachine):
             (duplicate, stored, stream), result = said
             self.check(stored, stream, result, duplicate=duplicate)
 
-    @rule(
-        path=PATHS,
-        name=IDS,
-        messages=st.just([]) | MESSAGES,
-        close=st.sampled_from([False, False, False, True]),
-        epoch=st.sampled_from([0, 0, 0, 0, 1, -1]),
-        seq=st.sampled_from([1, 1, 1, 0, 0, -1, 2, None]),
-    )
-    def produce(
-        self, path: str, name: str, messages: list[bytes], close: bool, epoch: int, seq: int | None
-    ) -> None:
-        """`epoch` and `seq` are relative to what was accepted last; a `seq` of None is 0 itself."""
-        assume(messages or close)
+    @rule(path=PATHS, name=IDS, burst=st.lists(SENT, min_size=1, max_size=5))
+    def produce(self, path: str, name: str, burst: list[Sent]) -> None:
+        for sent in burst:
+            self.send(path, name, sent)
+
+    def send(self, path: str, name: str, sent: Sent) -> None:
         stream = self.stream(path)
         known = (0, -1) if stream is None else stream.producers.get(name, (0, -1))
-        producer = Producer(
-            name, max(known[0] + epoch, 0), 0 if seq is None else max(known[1] + seq, 0)
-        )
+        seq = 0 if sent.seq is None else max(known[1] + sent.seq, 0)
+        producer = Producer(name, max(known[0] + sent.epoch, 0), seq)
         triple = (producer.id, producer.epoch, producer.seq)
+        raw = self.make(path, sent.messages) if sent.messages else b""
         said = agree(
-            lambda: self.model.append(path, messages, producer=producer, close=close),
-            lambda: self.engine.append(
-                path, self.make(path, messages) if messages else b"", producer=triple, close=close
-            ),
+            lambda: self.model.append(path, sent.messages, producer=producer, close=sent.close),
+            lambda: self.engine.append(path, raw, producer=triple, close=sent.close),
         )
         if said is not None:
             (duplicate, stored, stream), result = said
             self.check(stored, stream, result, duplicate=duplicate)
             assert result.producer == stream.producers[name]
+
+    @rule(path=PATHS, name=IDS)
+    def take_over(self, path: str, name: str) -> None:
+        """A new instance: a new epoch begins with 0 and no other number, the old one is fenced."""
+        for epoch, seq in ((1, None), (1, 1), (1, None), (-1, 1), (0, 0), (0, 1)):
+            self.send(path, name, Sent([b"4"], close=False, epoch=epoch, seq=seq))
+
+    @rule(data=st.data(), path=PATHS)
+    def trim_and_fork(self, data: st.DataObject, path: str) -> None:
+        self.trim(path, data)
+        self.fork("fork", path, data)
+
+    @rule(path=PATHS, seqs=st.lists(st.sampled_from(SEQS), min_size=2, max_size=4))
+    def append_in_sequence(self, path: str, seqs: list[bytes]) -> None:
+        for stream_seq in seqs:
+            self.append(path, [b"3"], b"", stream_seq, close=False)
 
     @rule(batch=st.lists(st.tuples(PATHS, MESSAGES, st.none() | IDS), min_size=1, max_size=8))
     def append_many(self, batch: list[tuple[str, list[bytes], str | None]]) -> None:
@@ -237,7 +279,8 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @rule(path=PATHS, data=st.data())
     def trim(self, path: str, data: st.DataObject) -> None:
         stream = self.stream(path)
-        before = data.draw(st.integers(0, stream.tail + 1 if stream else 1))
+        edges = {a.start for a in stream.appends} | {stream.tail} if stream else {0}
+        before = data.draw(st.sampled_from(sorted(e + by for e in edges for by in (0, 1))))
         offset = token(stream, before) if stream else str(Offset.START)
         said = agree(lambda: self.model.trim(path, before), lambda: self.engine.trim(path, offset))
         if said is not None:
@@ -249,9 +292,9 @@ class EngineAgainstModel(RuleBasedStateMachine):
     @rule(path=PATHS, data=st.data(), max_bytes=st.sampled_from([1, 10, 50, 100_000, 4 << 20]))
     def read(self, path: str, data: st.DataObject, max_bytes: int) -> None:
         stream = self.stream(path)
-        position = data.draw(
-            st.none() | st.integers(0, stream.tail + 3 if stream else 1), label="position"
-        )
+        edges = {0, *(a.start for a in stream.appends), stream.tail} if stream else {0}
+        near = sorted({max(edge + by, 0) for edge in edges for by in (-1, 0, 1, 2)})
+        position = data.draw(st.none() | st.sampled_from(near), label="position")
         offset = (
             "-1"
             if position is None
@@ -359,4 +402,6 @@ class EngineAgainstModel(RuleBasedStateMachine):
         compare(self.engine, self.model)
 
 
+# One example is a handful of streams' whole life: it takes many of them to meet every rule in turn.
+EngineAgainstModel.TestCase.settings = settings(max_examples=6 * settings().max_examples)
 TestEngineAgainstModel = pytest.mark.property(EngineAgainstModel.TestCase)
