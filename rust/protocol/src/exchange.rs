@@ -109,6 +109,9 @@ impl Exchange {
                 let limit = self.shared.engine.options().max_append_bytes;
                 Next::Say(Step::NeedBody { limit }, State::Upload(upload, None))
             }
+            State::Upload(Upload::Put(put), Some(body)) if put.may_block() => {
+                Next::Say(Step::Block, State::Upload(Upload::Put(put), Some(body)))
+            }
             State::Upload(upload, Some(body)) => Next::Go(self.write(upload, body, now)),
             State::Lookup(read) => Next::Go(self.look_up(read)),
             State::Settling(lsn, response) => {
@@ -151,11 +154,7 @@ impl Exchange {
     fn write(&self, upload: Upload, body: Bytes, now: Instant) -> State {
         let engine = &self.shared.engine;
         match upload {
-            Upload::Put(mut put) => {
-                put.create.body = body;
-                let ticket = engine.create(&put.path, put.create);
-                self.settle(ticket.lsn, put::answer(ticket.outcome, put.location))
-            }
+            Upload::Put(put) => self.create(put, body),
             Upload::Post(post) => match post.with_body(engine, body) {
                 Err(refused) => self.settle(refused.lsn, refused.problem.answer()),
                 Ok(attempt) => {
@@ -180,6 +179,12 @@ impl Exchange {
                 }
             },
         }
+    }
+
+    fn create(&self, mut put: Put, body: Bytes) -> State {
+        put.create.body = body;
+        let ticket = self.shared.engine.create(&put.path, put.create);
+        self.settle(ticket.lsn, put::answer(ticket.outcome, put.location))
     }
 
     fn settle_append(&self, tried: Tried, style: Style) -> State {
@@ -280,14 +285,20 @@ impl Exchange {
         };
     }
 
-    /// Does the blocking part (a cold read).
+    /// Does the blocking part (a cold read, or a fork whose point must be read from its source).
     pub fn block(&mut self) {
-        match &mut self.state {
-            State::CatchingUp(read) => read.block(),
-            State::Polling(poll) => poll.block(),
-            State::Streaming(sse) => sse.block(),
-            _ => {}
-        }
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::Upload(Upload::Put(put), Some(body)) => self.create(put, body),
+            mut state => {
+                match &mut state {
+                    State::CatchingUp(read) => read.block(),
+                    State::Polling(poll) => poll.block(),
+                    State::Streaming(sse) => sse.block(),
+                    _ => {}
+                }
+                state
+            }
+        };
     }
 }
 

@@ -49,6 +49,14 @@ impl Put {
     }
 }
 
+impl Put {
+    /// Whether the fork point must be counted in the source's bytes, which may be on disk only.
+    pub(crate) fn may_block(&self) -> bool {
+        let fork = self.create.fork.as_ref();
+        fork.is_some_and(|fork| fork.sub_offset > 0)
+    }
+}
+
 /// The answer to an outcome.
 pub(crate) fn answer(outcome: Result<Created, CreateError>, location: Bytes) -> Answer {
     let Created { created, info } = match outcome {

@@ -8,7 +8,9 @@
 
 mod driver;
 
+use bytes::Bytes;
 use driver::{Request, Server};
+use durastream_protocol::Step;
 
 const START: &str = "0000000000000000_0000000000000000";
 
@@ -202,6 +204,23 @@ fn a_fork_shows_its_source_up_to_the_fork_and_then_its_own() {
     assert_eq!(server.text("tail"), "onetwo");
     server.expect(201, fork("none", "src").header("stream-fork-offset", START));
     assert_eq!(server.text("none"), "");
+}
+
+#[test]
+fn counting_a_sub_offset_may_block_so_it_is_no_step() {
+    let server = Server::new();
+    server.create("json", "application/json", "[1,2]");
+    let forked = fork("f", "json")
+        .header("stream-fork-offset", START)
+        .header("stream-fork-sub-offset", "1");
+    let mut live = server.begin(&forked);
+    let now = live.now();
+    let exchange = live.exchange();
+    assert!(matches!(exchange.step(now), Step::NeedBody { .. }));
+    exchange.body(Bytes::new());
+    assert!(matches!(exchange.step(now), Step::Block));
+    exchange.block();
+    assert!(!matches!(exchange.step(now), Step::Block));
 }
 
 #[test]
