@@ -22,9 +22,11 @@ from durastream._native import (
 from durastream.aio import AsyncLogEngine
 from durastream.engine import LogEngine
 from durastream.errors import (
+    BackupFailed,
     ContentTypeMismatch,
     DataDamaged,
     DirectoryInUse,
+    DirectoryNotEmpty,
     DurableStreamError,
     EngineClosed,
     ForkedProcess,
@@ -38,6 +40,7 @@ from durastream.errors import (
     InvalidProducer,
     LimitExceeded,
     LogFailed,
+    NotRepairable,
     OffsetGone,
     OpenFailed,
     Overloaded,
@@ -94,6 +97,9 @@ __all__ = [
     "DataDamaged",
     "OpenFailed",
     "DirectoryInUse",
+    "DirectoryNotEmpty",
+    "BackupFailed",
+    "NotRepairable",
     "FormatVersion",
     "EngineClosed",
     "ForkedProcess",

@@ -3,7 +3,7 @@
 Not a public interface: `LogEngine` and `AsyncLogEngine` are, and the values that they return.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, final
@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, final
 from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
+from durastream._shapes import Backup, Examined, Fault, Frame, Repaired
 from durastream.errors import DurableStreamError
 
 __all__ = [
@@ -31,6 +32,9 @@ __all__ = [
     "Stats",
     "StreamInfo",
     "Watch",
+    "dump",
+    "examine",
+    "repair",
     "STEP_NEED_BODY",
     "STEP_RESPOND",
     "STEP_START",
@@ -55,6 +59,10 @@ _Step: TypeAlias = (
 )
 
 __version__: Final[str]
+
+def examine(path: str | PathLike[str], everything: bool) -> Examined: ...
+def repair(path: str | PathLike[str], dry_run: bool) -> Repaired: ...
+def dump(path: str | PathLike[str], start: int, see: Callable[[Frame | Fault], object]) -> None: ...
 
 STEP_NEED_BODY: Final = 0
 STEP_RESPOND: Final = 1
@@ -421,6 +429,7 @@ class Engine:
     def poisoned(self) -> str | None:
         """The first cause, when the log failed."""
     def checkpoint(self) -> int: ...
+    def backup(self, dest: str | PathLike[str]) -> Backup: ...
     def close(self) -> None: ...
 
 @final

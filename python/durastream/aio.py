@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Stats,
         StreamInfo,
     )
+    from durastream._shapes import Backup
     from durastream.engine import Durability, Limits, Producer
 
 __all__ = ["AsyncLogEngine", "AsyncFollow"]
@@ -262,6 +263,10 @@ class AsyncLogEngine:
         """See `LogEngine.checkpoint`."""
         return await anyio.to_thread.run_sync(self.engine.checkpoint)
 
+    async def backup(self, dest: str | os.PathLike[str]) -> Backup:
+        """See `LogEngine.backup`. Runs in a worker thread; cancelling waits for it."""
+        return await anyio.to_thread.run_sync(self.engine.backup, dest)
+
     async def close(self) -> None:
         """See `LogEngine.close`. Completes even when cancelled."""
         if self._engine is not None and self._owns:
@@ -358,7 +363,10 @@ async def _page(reader: _native.Reader, offset: Offset | str, max_bytes: int) ->
 async def _news(
     native: _native.Engine, reader: _native.Reader, position: Offset, timeout: float | None
 ) -> bool:
-    """Wait for news behind `position`; `False` at the timeout. Raises EngineClosed when the log is closed."""
+    """Wait for news behind `position`; `False` at the timeout.
+
+    Raises LogFailed and EngineClosed when there will be none.
+    """
     watch = reader.watch(position)
     try:
         woken = await LoopQueue.current().wait(watch.register, timeout)
@@ -366,4 +374,6 @@ async def _news(
         watch.close()
     if native.closed:
         raise errors.EngineClosed("the log is closed")
+    if isinstance(woken, _native.CommitFailure):
+        raise woken.exception()
     return woken is not LoopQueue.TIMED_OUT

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from durastream import __version__
+from durastream import commands as commands_of_tools
 from durastream.settings import SETTINGS, SettingError, Settings
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments. Values stay text: `Settings` checks them, wherever they come from."""
     top = argparse.ArgumentParser(
         prog="durable-streams",
-        description="A server of the Durable Streams protocol on an embedded log.",
+        description="A server of the Durable Streams protocol on an embedded log, and tools for its data.",
     )
     top.add_argument("--version", action="version", version=f"durable-streams {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -43,12 +44,18 @@ def parser() -> argparse.ArgumentParser:
             action="append" if setting.repeatable else "store",
             help=f"{setting.help}{default} [{setting.variable}]",
         )
+    commands_of_tools.add_to(commands)
     return top
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; its exit status: 0, 1 for a failure, 2 for a value that cannot be used."""
+    """Run the command; its exit status.
+
+    Of `serve`: 0, 1 for a failure, 2 for a value that cannot be used. The others document theirs.
+    """
     given = parser().parse_args(arguments)
+    if given.command in commands_of_tools.COMMANDS:
+        return commands_of_tools.run(given)
     try:
         settings = Settings(vars(given), os.environ)
     except SettingError as error:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Stats,
         StreamInfo,
     )
+    from durastream._shapes import Backup
 
 __all__ = ["LogEngine", "Follow", "Limits", "Durability", "Producer", "PAGE_BYTES"]
 
@@ -216,7 +217,7 @@ class LogEngine:
         Ends behind the page that says `closed`, which may be empty, or when nothing came for `timeout`
         seconds (`None`: wait for ever). `Follow.offset` says where to go on.
 
-        Raises what `read` raises, also while iterating.
+        Raises what `read` raises, also while iterating; LogFailed when nothing more can come.
         """
         return Follow(self._native.reader(path).wait(), offset, timeout, max_bytes)
 
@@ -306,6 +307,16 @@ class LogEngine:
         Raises StorageFull, LogFailed.
         """
         return self._native.checkpoint()
+
+    def backup(self, dest: str | os.PathLike[str]) -> Backup:
+        """Write a checkpoint, then copy the log to `dest`: a directory that does not exist, or is empty.
+
+        Everything that was acknowledged before the call is in the copy, which is read back and verified;
+        it is a log like any other. Appends and reads go on meanwhile. A log in memory is copied to disk.
+
+        Raises DirectoryNotEmpty, BackupFailed, StorageFull, DataDamaged, LogFailed.
+        """
+        return self._native.backup(os.fspath(dest))
 
     def close(self) -> None:
         """Commit, write a checkpoint and release the directory. Waiting calls raise EngineClosed. Idempotent.

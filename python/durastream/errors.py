@@ -41,6 +41,9 @@ __all__ = [
     "DataDamaged",
     "OpenFailed",
     "DirectoryInUse",
+    "DirectoryNotEmpty",
+    "BackupFailed",
+    "NotRepairable",
     "FormatVersion",
     "EngineClosed",
     "ForkedProcess",
@@ -291,6 +294,30 @@ class DirectoryInUse(DurableStreamError):
         super().__init__(message, directory, holder)
         self.directory = directory
         self.holder = holder
+
+
+class DirectoryNotEmpty(DurableStreamError):
+    """A backup goes into a directory that does not exist or is empty; `directory` is not."""
+
+    def __init__(self, message: str, directory: str) -> None:
+        super().__init__(message, directory)
+        self.directory = directory
+
+
+class BackupFailed(DurableStreamError):
+    """The operating system refused `file` while a backup was made. Nothing of it is left."""
+
+    def __init__(self, message: str, file: str) -> None:
+        super().__init__(message, file)
+        self.file = file
+
+
+class NotRepairable(DurableStreamError):
+    """Too little of `directory` can be read to make it a log again."""
+
+    def __init__(self, message: str, directory: str) -> None:
+        super().__init__(message, directory)
+        self.directory = directory
 
 
 class FormatVersion(DurableStreamError):

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use durastream_storage::fs::Fs;
-use durastream_storage::{CommitError, Lsn, OpenError, RecoveryReport, Store};
+use durastream_storage::{
+    BackupError, BackupReport, CommitError, Lsn, OpenError, RecoveryReport, Store,
+};
 use parking_lot::Mutex;
 
 use crate::core::Core;
@@ -290,6 +292,22 @@ impl Engine {
     /// Writes a checkpoint now; gives its LSN.
     pub fn checkpoint(&self) -> Result<Lsn, CommitError> {
         self.shared.checkpoint()
+    }
+
+    /// Makes a checkpoint, then copies the log into `dir`: one that does not exist, or is empty.
+    /// Everything that was acknowledged before the call is in the copy, which is read back and verified.
+    /// Everything else goes on meanwhile. A log in memory is copied to the disk.
+    pub fn backup(&self, dir: &Path) -> Result<BackupReport, BackupError> {
+        self.backup_to(
+            &(Arc::new(durastream_storage::fs::OsFs) as Arc<dyn Fs>),
+            dir,
+        )
+    }
+
+    /// The same on any file system.
+    pub fn backup_to(&self, fs: &Arc<dyn Fs>, dir: &Path) -> Result<BackupReport, BackupError> {
+        self.shared.checkpoint()?;
+        self.shared.store.backup(fs, dir)
     }
 
     /// Counters now.

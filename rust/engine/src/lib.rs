@@ -13,6 +13,7 @@ pub use durastream_storage as storage;
 
 pub mod offset;
 pub mod path;
+pub mod tools;
 pub mod wire;
 
 mod body;

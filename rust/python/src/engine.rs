@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use crate::errors::{self, Raise};
 use crate::pending::{Outcome, Pending, at_index};
 use crate::process::{OpenLog, PerProcess};
+use crate::tools::Backup;
 use crate::values::{ListPage, RecoveryReport, Stats};
 use crate::{input, offset, options};
 
@@ -244,6 +245,13 @@ impl Engine {
     fn checkpoint(&self, py: Python<'_>) -> PyResult<u64> {
         let engine = self.core()?;
         py.detach(|| engine.checkpoint())
+            .map_err(|error| error.raise())
+    }
+
+    fn backup(&self, py: Python<'_>, dest: PathBuf) -> PyResult<Backup> {
+        let engine = self.core()?;
+        py.detach(|| engine.backup(&dest))
+            .map(Into::into)
             .map_err(|error| error.raise())
     }
 

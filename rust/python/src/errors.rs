@@ -2,7 +2,8 @@
 //! its message, the others are its facts, in the order of that module.
 
 use durastream_engine::path::PathError;
-use durastream_engine::storage::{CommitError, OpenError, PushError, ReadError};
+use durastream_engine::storage::{BackupError, CommitError, OpenError, PushError, ReadError};
+use durastream_engine::tools::RepairError;
 use durastream_engine::wire::BodyError;
 use durastream_engine::{
     AppendError, ChangeError, CreateError, LimitError, LookupError, PageError,
@@ -11,9 +12,11 @@ use pyo3::PyErr;
 
 use crate::offset::Offset;
 
+pyo3::import_exception!(durastream.errors, BackupFailed);
 pyo3::import_exception!(durastream.errors, ContentTypeMismatch);
 pyo3::import_exception!(durastream.errors, DataDamaged);
 pyo3::import_exception!(durastream.errors, DirectoryInUse);
+pyo3::import_exception!(durastream.errors, DirectoryNotEmpty);
 pyo3::import_exception!(durastream.errors, EngineClosed);
 pyo3::import_exception!(durastream.errors, ForkedProcess);
 pyo3::import_exception!(durastream.errors, FormatVersion);
@@ -27,6 +30,7 @@ pyo3::import_exception!(durastream.errors, LimitExceeded);
 pyo3::import_exception!(durastream.errors, LogFailed);
 pyo3::import_exception!(durastream.errors, OffsetGone);
 pyo3::import_exception!(durastream.errors, OpenFailed);
+pyo3::import_exception!(durastream.errors, NotRepairable);
 pyo3::import_exception!(durastream.errors, Overloaded);
 pyo3::import_exception!(durastream.errors, PayloadTooDeep);
 pyo3::import_exception!(durastream.errors, ProducerEpochStart);
@@ -256,6 +260,36 @@ impl Raise for OpenError {
             Self::Replay { lsn, .. } => DataDamaged::new_err((text, None::<String>, *lsn)),
             Self::Io { file, source } => {
                 OpenFailed::new_err((text, file.display().to_string(), source.raw_os_error()))
+            }
+            _ => unknown(self),
+        }
+    }
+}
+
+impl Raise for BackupError {
+    fn raise(&self) -> PyErr {
+        let text = self.to_string();
+        match self {
+            Self::Occupied { dir } => DirectoryNotEmpty::new_err((text, dir.display().to_string())),
+            Self::Commit(error) => error.raise(),
+            Self::Damaged { file, offset, .. } => {
+                DataDamaged::new_err((text, file.display().to_string(), *offset))
+            }
+            Self::StorageFull { file, .. } => {
+                StorageFull::new_err((text, file.display().to_string()))
+            }
+            Self::Io { file, .. } => BackupFailed::new_err((text, file.display().to_string())),
+            _ => unknown(self),
+        }
+    }
+}
+
+impl Raise for RepairError {
+    fn raise(&self) -> PyErr {
+        match self {
+            Self::Open(error) => error.raise(),
+            Self::Hopeless { dir, .. } => {
+                NotRepairable::new_err((self.to_string(), dir.display().to_string()))
             }
             _ => unknown(self),
         }

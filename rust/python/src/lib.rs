@@ -18,6 +18,7 @@ mod process;
 mod queue;
 mod reader;
 mod service;
+mod tools;
 mod values;
 
 /// The native half of `durastream`.
@@ -43,6 +44,8 @@ mod _native {
     use crate::reader::{Reader, Watch};
     #[pymodule_export]
     use crate::service::Service;
+    #[pymodule_export]
+    use crate::tools::{dump, examine, repair};
     #[pymodule_export]
     use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, Stats, StreamInfo};
 

@@ -135,6 +135,24 @@ fn write_at(
     file.write_all_at(slices, at).during("write", path)
 }
 
+/// What a manifest would say of a checkpoint file, by its name and header; `None` when it is none.
+pub(crate) fn entry_of(home: &Home, path: &Path) -> Result<Option<CheckpointEntry>, Failure> {
+    let file = home.open(path, Open::Read)?;
+    let bytes = file.len().during("stat", path)?;
+    if bytes < HEAD as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEAD];
+    file.read_exact_at(&mut head, 0).during("read", path)?;
+    let entry = CheckpointEntry {
+        number: u64_at(&head, 16),
+        lsn: u64_at(&head, 24),
+        bytes,
+    };
+    let named = home.checkpoint(entry.number) == *path;
+    Ok((named && decode_head(&head, &entry).is_ok()).then_some(entry))
+}
+
 /// Reads and verifies the checkpoint that the manifest names, synced first.
 pub(crate) fn read(home: &Home, entry: &CheckpointEntry) -> Result<Bytes, OpenError> {
     let path = home.checkpoint(entry.number);

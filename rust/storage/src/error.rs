@@ -78,6 +78,62 @@ pub enum ReadError {
     },
 }
 
+/// Why a backup was not made. Nothing of it is left.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There are files where it should go.
+    #[error("{dir} is not empty; give a directory that does not exist, or an empty one")]
+    Occupied {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The log failed, or is closed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// What was copied does not verify: the log itself is damaged there, or the copy.
+    #[error(
+        "the backup does not verify: {file} at byte {offset}: {detail}; run `durable-streams check` on the log"
+    )]
+    Damaged {
+        /// The file in the backup.
+        file: PathBuf,
+        /// Byte offset in it.
+        offset: u64,
+        /// What was wrong.
+        detail: String,
+    },
+    /// No space left for it.
+    #[error("no space left for the backup: {file}: {detail}")]
+    StorageFull {
+        /// The file.
+        file: PathBuf,
+        /// The operating system's words.
+        detail: String,
+    },
+    /// The operating system refused.
+    #[error("cannot make the backup: {file}: {detail}")]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// The operating system's words.
+        detail: String,
+    },
+}
+
+impl From<Failure> for BackupError {
+    fn from(failure: Failure) -> Self {
+        let full = failure.is_full();
+        let detail = format!("{}: {}", failure.operation, failure.source);
+        let file = failure.file;
+        if full {
+            Self::StorageFull { file, detail }
+        } else {
+            Self::Io { file, detail }
+        }
+    }
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -130,6 +186,30 @@ pub enum OpenError {
     },
 }
 
+impl From<OpenError> for BackupError {
+    fn from(refusal: OpenError) -> Self {
+        match refusal {
+            OpenError::Damaged {
+                file,
+                offset,
+                detail,
+            } => Self::Damaged {
+                file,
+                offset,
+                detail,
+            },
+            OpenError::Io { file, source } => Self::Io {
+                file,
+                detail: source.to_string(),
+            },
+            other => Self::Io {
+                file: PathBuf::new(),
+                detail: other.to_string(),
+            },
+        }
+    }
+}
+
 /// A failed operation on a file.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} of {file}: {source}")]
@@ -180,11 +260,17 @@ impl From<Failure> for Trouble {
     }
 }
 
-impl From<Trouble> for OpenError {
+impl From<Trouble> for Failure {
     fn from(trouble: Trouble) -> Self {
         match trouble {
-            Trouble::Full(failure) | Trouble::Broken(failure) => failure.into(),
+            Trouble::Full(failure) | Trouble::Broken(failure) => failure,
         }
+    }
+}
+
+impl From<Trouble> for OpenError {
+    fn from(trouble: Trouble) -> Self {
+        Failure::from(trouble).into()
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod os;
+pub(crate) mod readonly;
 pub mod sim;
 
 pub use os::OsFs;
@@ -43,6 +44,12 @@ pub trait Fs: Send + Sync + 'static {
     /// the value is dropped, or its process dies; the file stays. `Err(WouldBlock)` displays as the
     /// present holder's text.
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>>;
+    /// Keeps others from taking the lock while the value lives, changing nothing; several may do so at
+    /// once. `None` when there is no such file, or nothing to keep anybody from. Refused like `lock`.
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let _ = path;
+        Ok(None)
+    }
 }
 
 /// An open file. Positions are byte offsets from its start.

@@ -8,6 +8,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod backup;
 mod checkpoint;
 mod codec;
 mod cold;
@@ -19,6 +20,7 @@ pub mod fs;
 mod group;
 mod home;
 mod hot;
+pub mod inspect;
 mod log;
 mod manifest;
 mod options;
@@ -34,7 +36,8 @@ mod wal;
 mod walk;
 mod window;
 
-pub use error::{CommitError, OpenError, PushError, ReadError};
+pub use backup::BackupReport;
+pub use error::{BackupError, CommitError, OpenError, PushError, ReadError};
 pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;

@@ -9,6 +9,8 @@ use crate::Lsn;
 use crate::error::{Failure, OpenError, ReadError, Trouble};
 use crate::frame::{Frame, FrameRef};
 use crate::group::Group;
+use crate::home::Home;
+use crate::manifest::SegmentEntry;
 
 /// What replay shows every frame to; an `Err` ends it.
 pub(crate) type Visit<'a> = dyn FnMut(Frame<'_>) -> Result<(), String> + 'a;
@@ -73,8 +75,17 @@ pub(crate) trait GroupLog: Send + Sync {
     /// Gives up what lies wholly below `lsn`.
     fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble>;
 
+    /// Holds what lies below `end`, which is synced, until it is copied.
+    fn export(&self, end: Lsn) -> Box<dyn Export>;
+
     /// Counters now.
     fn figures(&self) -> LogFigures;
+}
+
+/// A part of a log that is to be copied, and stays as it is until this is dropped.
+pub(crate) trait Export: Send {
+    /// Writes it as segment files of another directory, synced; gives what its manifest has to list.
+    fn copy_to(&self, home: &Home) -> Result<Vec<SegmentEntry>, Failure>;
 }
 
 /// Random reads of what was appended.

@@ -47,6 +47,13 @@ pub(crate) enum Opening {
 }
 
 impl Birth {
+    /// The header block of a segment in use from `base` on.
+    pub(crate) fn encode_opened(&self, base: Lsn) -> Vec<u8> {
+        let mut block = self.encode();
+        put(&mut block, OPENING_AT, &Opening::encode(base, self.salt));
+        block
+    }
+
     /// The header block of a segment that is not in use yet.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut block = vec![0; BLOCK as usize];

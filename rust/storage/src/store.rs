@@ -1,6 +1,7 @@
 //! The running store: what callers see of group commit, reads and checkpoints.
 
 use std::any::Any;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,9 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::backup::{Backup, BackupReport};
 use crate::committer::Committer;
-use crate::error::{CommitError, During, OpenError, PushError, ReadError, Trouble};
+use crate::error::{BackupError, CommitError, During, OpenError, PushError, ReadError, Trouble};
 use crate::frame::{FrameHead, FrameRef, Placed};
+use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::{GroupLog, LogRead};
 use crate::manifest::{CheckpointEntry, ManifestFile};
@@ -190,6 +193,30 @@ impl Store {
             .log
             .drop_up_to(lsn.min(replayable))
             .map_err(|trouble| inner.committer.trouble(trouble))
+    }
+
+    /// Copies the log as it is now, synced, into `dir` on `fs`: a directory that does not exist, or is
+    /// empty. Everything that was acknowledged before the call is in it. It is read back and verified.
+    ///
+    /// Appends, checkpoints and closing go on meanwhile.
+    pub fn backup(&self, fs: &Arc<dyn Fs>, dir: &Path) -> Result<BackupReport, BackupError> {
+        let inner = &*self.inner;
+        let backup = {
+            let _alone = inner.alone()?;
+            let end = inner.committer.sync()?;
+            let manifest = inner.manifest.snapshot();
+            let checkpoint = match manifest.checkpoint {
+                None => None,
+                Some(entry) => Some((entry, checkpoint::read(&inner.home, &entry)?)),
+            };
+            Backup {
+                manifest,
+                checkpoint,
+                log: inner.log.export(end),
+                end,
+            }
+        };
+        backup.write(fs, dir)
     }
 
     /// Counters now.

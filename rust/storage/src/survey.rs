@@ -13,7 +13,7 @@ use crate::manifest::{Manifest, SegmentEntry};
 use crate::segment::{BLOCK, Birth, Opening, Reserve, Segment, VERSION};
 
 /// Shortest segment file: a header block and a group's header.
-const SMALLEST: u64 = BLOCK + GROUP_HEAD as u64;
+pub(crate) const SMALLEST: u64 = BLOCK + GROUP_HEAD as u64;
 /// Longest segment file; neither the options nor a frame ask for more.
 const LARGEST: u64 = 1 << 40;
 /// Highest LSN at which a segment begins, far from where sums of LSNs overflow.
@@ -54,7 +54,8 @@ impl Survey {
         Ok(survey)
     }
 
-    fn add(&mut self, home: &Home, entry: &SegmentEntry) -> Result<(), OpenError> {
+    /// Opens, syncs and checks one that is listed.
+    pub(crate) fn add(&mut self, home: &Home, entry: &SegmentEntry) -> Result<(), OpenError> {
         let path = home.segment(entry.number);
         let file = match home.fs().open(&path, Open::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -59,7 +59,7 @@ pub(crate) fn proof_behind(segment: &Segment, hole: Lsn) -> Result<Option<Lsn>, 
 }
 
 /// How many bytes at `hole` look like a write that did not finish.
-fn torn_bytes(segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
+pub(crate) fn torn_bytes(segment: &Segment, hole: &Hole) -> Result<u64, Failure> {
     let start = segment.offset(hole.lsn);
     if let Some(end) = hole.group_end {
         return Ok(end.min(segment.limit()) - hole.lsn);

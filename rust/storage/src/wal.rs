@@ -11,12 +11,13 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::Lsn;
+use crate::backup::HeldSegments;
 use crate::cold;
 use crate::error::{During, Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
 use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
 use crate::home::Home;
-use crate::log::{GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
+use crate::log::{Export, GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::replay::replay;
 use crate::reserves::Reserves;
@@ -395,6 +396,11 @@ impl GroupLog for FileWal {
             (path, Arc::into_inner(segment).map(|segment| segment.file))
         }));
         Ok(())
+    }
+
+    fn export(&self, end: Lsn) -> Box<dyn Export> {
+        let segments = self.segments.read().clone();
+        Box::new(HeldSegments { segments, end })
     }
 
     fn figures(&self) -> LogFigures {

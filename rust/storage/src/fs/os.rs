@@ -88,23 +88,38 @@ impl Fs for OsFs {
             .map_err(full)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut bytes = Vec::new();
-                file.take(HOLDER_BYTES).read_to_end(&mut bytes)?;
-                let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-                let text = if text.is_empty() {
-                    "another process".to_owned()
-                } else {
-                    text
-                };
-                return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
-            }
+            Err(TryLockError::WouldBlock) => return Err(held(file)?),
             Err(TryLockError::Error(e)) => return Err(e),
         }
         file.set_len(0)?;
         file.write_all(holder.as_bytes()).map_err(full)?;
         Ok(Box::new(file))
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        let file = match File::open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(Some(Box::new(file))),
+            Err(TryLockError::WouldBlock) => Err(held(file)?),
+            Err(TryLockError::Error(e)) => Err(e),
+        }
+    }
+}
+
+/// The refusal that displays as what the holder of a lock wrote into its file.
+fn held(file: File) -> io::Result<io::Error> {
+    let mut bytes = Vec::new();
+    file.take(HOLDER_BYTES).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    let text = if text.is_empty() {
+        "another process".to_owned()
+    } else {
+        text
+    };
+    Ok(io::Error::new(io::ErrorKind::WouldBlock, text))
 }
 
 impl FsFile for OsFile {

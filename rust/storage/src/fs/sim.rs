@@ -371,6 +371,14 @@ impl Fs for SimFs {
             path: path.to_owned(),
         }))
     }
+
+    fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
+        // One process has a simulated disk: there is nobody to be kept out.
+        match self.enter()?.locks.get(path) {
+            Some(holder) => Err(io::Error::new(io::ErrorKind::WouldBlock, holder.clone())),
+            None => Ok(None),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,134 @@
+"""What backups and the offline tools answer: dicts that become JSON as they are (but for bytes)."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+__all__ = ["Backup", "Examined", "Fault", "Fork", "Frame", "Loss", "Repaired", "Segment", "Triple"]
+
+
+class Backup(TypedDict):
+    """What a backup took: everything below log address `end`, in `segments` files and a checkpoint."""
+
+    end: int
+    bytes: int
+    segments: int
+
+
+class Fault(TypedDict):
+    """One thing that is wrong with a directory.
+
+    `kind` is damage, impossible, unreadable, torn or left-over; the last two are harmless. `lsn` is the
+    log address, `position` one in the stream. `acknowledged`: what is hurt was acknowledged, or may
+    have been.
+    """
+
+    kind: str
+    harmless: bool
+    file: str
+    offset: int
+    lsn: int | None
+    stream: int | None
+    path: str | None
+    position: int | None
+    acknowledged: bool
+    detail: str
+
+
+class Segment(TypedDict):
+    """A log file in use: its first log address and its length."""
+
+    file: str
+    base: int
+    bytes: int
+
+
+class Examined(TypedDict):
+    """What is in a directory. Log addresses: `oldest`, `checkpoint`, `synced`, `end`."""
+
+    damaged: bool
+    in_use_by: str | None
+    segments: list[Segment]
+    reserves: int
+    checkpoint: int | None
+    checkpoint_bytes: int
+    oldest: int
+    synced: int
+    end: int
+    clean: bool
+    frames: int
+    torn_bytes: int
+    streams: int
+    events: int
+    payload_bytes: int
+    recovery_seconds: float
+    faults: list[Fault]
+
+
+class Loss(TypedDict):
+    """What a repair loses of one stream: events, their payload, and where in the stream that was."""
+
+    stream: int
+    path: str | None
+    events: int
+    bytes: int
+    positions: tuple[int, int] | None
+    creation_lost: bool
+    deletion_lost: bool
+
+
+class Repaired(TypedDict):
+    """What a repair did, or would do; `after` is the directory afterwards, `cut` a log address."""
+
+    dry_run: bool
+    sound: bool
+    faults: list[Fault]
+    cut: int | None
+    losses: list[Loss]
+    unknown: int
+    checkpoint_dropped: bool
+    aside: str | None
+    changed: list[str]
+    removed: list[str]
+    after: Examined | None
+
+
+class Triple(TypedDict):
+    """The producer of an idempotent append."""
+
+    id: str
+    epoch: int
+    seq: int
+
+
+class Fork(TypedDict):
+    """Where a fork leaves which stream."""
+
+    source: int
+    source_path: str
+    position: int
+
+
+class Frame(TypedDict):
+    """One event of the log; times are in seconds since 1970.
+
+    `kind` is create, append, close, delete, expire, trim, touch or unknown.
+    """
+
+    kind: str
+    lsn: int
+    end: int
+    file: str
+    offset: int
+    stream: int
+    path: str | None
+    position: int
+    payload: bytes
+    closes: bool
+    producer: Triple | None
+    stream_seq: bytes | None
+    at: float | None
+    content_type: str | None
+    ttl: float | None
+    expires_at: float | None
+    fork: Fork | None

@@ -1,0 +1,119 @@
+"""`durable-streams dump`: the frames of the log, readable."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from durastream import _native
+from durastream.commands.report import DAMAGED, SOUND, fault_text, out, out_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from durastream._shapes import Fault, Frame
+
+NAME = "dump"
+HELP = "print the frames of the log"
+DESCRIPTION = (
+    "Print the frames of the log, one a line, and what is wrong among them. Changes nothing. May be used on "
+    "a directory in use; its end may then be seen half-written."
+)
+PREVIEW = 60
+"""Payload bytes shown unless all are asked for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to show, and how much of it."""
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=_lsn,
+        default=0,
+        metavar="LSN",
+        help="begin at this log address",
+    )
+    parser.add_argument(
+        "--stream", metavar="ID|PATH", help="only this stream, by its number or its path"
+    )
+    parser.add_argument(
+        "--payload",
+        action="store_true",
+        help=f"print payloads in full, not {PREVIEW} bytes of them",
+    )
+
+
+def _lsn(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
+        raise ValueError(text)
+    return int(text)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Dump; the exit status."""
+    damaged = False
+
+    def see(item: Frame | Fault) -> None:
+        nonlocal damaged
+        if "harmless" in item:
+            fault = cast("Fault", item)
+            damaged = damaged or not fault["harmless"]
+            if given.json:
+                out_json({"fault": fault})
+            else:
+                out(f"!! {fault_text(fault)}")
+            return
+        frame = item
+        if given.stream is not None and given.stream not in (str(frame["stream"]), frame["path"]):
+            return
+        if given.json:
+            out_json(_json(frame, whole=given.payload))
+        else:
+            out(frame_text(frame, whole=given.payload))
+
+    _native.dump(given.dir, given.start, see)
+    return DAMAGED if damaged else SOUND
+
+
+def _json(frame: Frame, *, whole: bool) -> dict[str, Any]:
+    payload = frame["payload"]
+    shown = payload if whole else payload[:PREVIEW]
+    return {**frame, "payload": shown, "payload_bytes": len(payload)}
+
+
+def frame_text(frame: Frame, *, whole: bool) -> str:
+    """One frame as one line."""
+    payload = frame["payload"]
+    parts = [f"{frame['lsn']:>12} {frame['kind']:<7} {frame['stream']}"]
+    if frame["path"] is not None:
+        parts.append(frame["path"])
+    parts.append(f"@{frame['position']}")
+    if frame["content_type"] is not None:
+        parts.append(f"type={frame['content_type']}")
+    if frame["producer"] is not None:
+        producer = frame["producer"]
+        parts.append(f"producer={producer['id']}/{producer['epoch']}/{producer['seq']}")
+    if frame["stream_seq"] is not None:
+        parts.append(f"seq={frame['stream_seq']!r}")
+    if frame["fork"] is not None:
+        parts.append(f"fork-of={frame['fork']['source_path']}@{frame['fork']['position']}")
+    if frame["ttl"] is not None:
+        parts.append(f"ttl={frame['ttl']:g}s")
+    if frame["expires_at"] is not None:
+        parts.append(f"expires={_time(frame['expires_at'])}")
+    if frame["at"] is not None:
+        parts.append(f"at={_time(frame['at'])}")
+    if frame["closes"]:
+        parts.append("closes")
+    if payload:
+        cut = len(payload) > PREVIEW and not whole
+        shown = repr(payload[:PREVIEW] if cut else payload)[1:]
+        parts.append(f"{len(payload)} bytes {shown}{'...' if cut else ''}")
+    return " ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    except (OverflowError, ValueError):
+        return f"{seconds:.0f}"

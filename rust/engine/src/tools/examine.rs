@@ -1,0 +1,296 @@
+//! Recovery without a start: does the directory make sense, and does everything in it read back?
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use durastream_storage::fs::Fs;
+use durastream_storage::inspect::{Inspection, Scanned, Seen, SegmentFacts};
+use durastream_storage::{Frame, FrameRef, Lsn, OpenError, Placed};
+
+use super::{Fault, FaultKind};
+use crate::checkpoint;
+use crate::event::Event;
+use crate::rules::apply;
+use crate::state::{Effect, State};
+
+/// Payloads read back at once: frames, and bytes of them.
+const BATCH: usize = 256;
+const BATCH_BYTES: u64 = 16 << 20;
+
+/// How much of a directory is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// What a start reads: manifest, checkpoint, the log after it.
+    Recovery,
+    /// Every byte that counts.
+    Everything,
+}
+
+/// What is in a directory, and what is wrong with it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Examined {
+    /// Who has the directory open; then what is seen may be of different moments.
+    pub holder: Option<String>,
+    /// Segments in use, in LSN order.
+    pub segments: Vec<SegmentFacts>,
+    /// Segments prepared for use.
+    pub reserves: usize,
+    /// The checkpoint's LSN, when there is one.
+    pub checkpoint: Option<Lsn>,
+    /// Bytes of the checkpoint.
+    pub checkpoint_bytes: u64,
+    /// LSN of the oldest group that is kept.
+    pub oldest: Lsn,
+    /// Everything below was synced, as the manifest says.
+    pub synced: Lsn,
+    /// Where the log ends.
+    pub end: Lsn,
+    /// Whether the last session closed the log.
+    pub clean: bool,
+    /// Frames looked at.
+    pub frames: u64,
+    /// Bytes of a torn tail.
+    pub torn_bytes: u64,
+    /// Streams, soft-deleted ones included.
+    pub streams: u64,
+    /// Events that can be read, and their bytes.
+    pub events: u64,
+    /// Payload bytes of these events.
+    pub payload_bytes: u64,
+    /// How long the part took that a start takes too.
+    pub recovery: Duration,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+impl Examined {
+    /// Whether anything acknowledged is hurt, or a start would be refused.
+    pub fn is_damaged(&self) -> bool {
+        self.faults.iter().any(|fault| !fault.kind.is_harmless())
+    }
+}
+
+/// Looks at `dir` without changing a byte.
+///
+/// [`OpenError::Io`] when it cannot be read or has no log in it, [`OpenError::Version`] when it is of
+/// another format version.
+pub fn examine(fs: Arc<dyn Fs>, dir: &Path, depth: Depth) -> Result<Examined, OpenError> {
+    let begun = Instant::now();
+    let inspection = Inspection::open(fs, dir)?;
+    let mut examined = examined(&inspection, depth)?;
+    if depth == Depth::Recovery {
+        examined.recovery = begun.elapsed();
+    }
+    Ok(examined)
+}
+
+pub(super) fn examined(inspection: &Inspection, depth: Depth) -> Result<Examined, OpenError> {
+    let begun = Instant::now();
+    let mut replay = Replay::begin(inspection);
+    let from = match depth {
+        Depth::Recovery => inspection.replay_from(),
+        Depth::Everything => inspection.oldest().unwrap_or(0),
+    };
+    let scanned = inspection.scan(from, &mut |seen| {
+        match seen {
+            Seen::Frame {
+                frame,
+                file,
+                offset,
+            } => replay.frame(&frame, file, offset),
+            Seen::Finding(finding) => replay.damaged(finding),
+        }
+        Ok(())
+    })?;
+    let recovery = begun.elapsed();
+    let Replay {
+        mut state,
+        mut faults,
+        whole,
+        ..
+    } = replay;
+    state.recovered();
+    let frames = if whole { live(&state) } else { Vec::new() };
+    if depth == Depth::Everything {
+        read_back(inspection, &state, &frames, &mut faults);
+    }
+    Ok(Examined {
+        recovery,
+        streams: state.paths().len() as u64,
+        events: frames.len() as u64,
+        payload_bytes: frames.iter().map(|frame| u64::from(frame.len)).sum(),
+        ..facts(inspection, scanned, faults)
+    })
+}
+
+fn facts(inspection: &Inspection, scanned: Scanned, faults: Vec<Fault>) -> Examined {
+    let segments = inspection.segments();
+    Examined {
+        holder: inspection.holder().map(str::to_owned),
+        oldest: segments.first().map_or(0, |segment| segment.base),
+        segments,
+        reserves: inspection.reserves(),
+        checkpoint: inspection.checkpoint_lsn(),
+        checkpoint_bytes: inspection.checkpoint().map_or(0, |it| it.len() as u64),
+        synced: inspection.synced(),
+        end: scanned.end,
+        clean: inspection.closed_cleanly(),
+        frames: scanned.frames,
+        torn_bytes: scanned.torn_bytes,
+        streams: 0,
+        events: 0,
+        payload_bytes: 0,
+        recovery: Duration::ZERO,
+        faults,
+    }
+}
+
+/// A state that follows the log as recovery does, until that makes no sense any more.
+pub(super) struct Replay {
+    pub(super) state: State,
+    pub(super) faults: Vec<Fault>,
+    /// The first LSN that recovery would not get over.
+    pub(super) stopped: Option<Lsn>,
+    /// Whether the state began with all that there was.
+    pub(super) whole: bool,
+    from: Lsn,
+    effects: VecDeque<Effect>,
+}
+
+impl Replay {
+    /// Begins with the checkpoint; without one that can be read, with nothing, when the log has all.
+    pub(super) fn begin(inspection: &Inspection) -> Self {
+        let findings = inspection.findings().iter().cloned();
+        let mut replay = Self {
+            state: State::default(),
+            faults: findings.map(|finding| Fault::of(finding, None)).collect(),
+            stopped: None,
+            whole: true,
+            from: inspection.replay_from(),
+            effects: VecDeque::new(),
+        };
+        match inspection
+            .checkpoint()
+            .map(|bytes| checkpoint::decode(&bytes))
+        {
+            Some(Ok(state)) => replay.state = state,
+            Some(Err(malformed)) => {
+                replay.from = 0;
+                replay.faults.push(Fault {
+                    kind: FaultKind::Impossible,
+                    file: inspection.checkpoint_file().unwrap_or_default(),
+                    offset: 64,
+                    lsn: inspection.checkpoint_lsn(),
+                    stream: None,
+                    path: None,
+                    position: None,
+                    acknowledged: true,
+                    detail: format!("checkpoint {malformed}"),
+                });
+            }
+            None => replay.from = 0,
+        }
+        // Without a checkpoint everything has to be in the log.
+        replay.whole = replay.from > 0 || inspection.oldest().unwrap_or(0) == 0;
+        replay
+    }
+
+    /// Where replay begins.
+    pub(super) fn from(&self) -> Lsn {
+        self.from
+    }
+
+    pub(super) fn frame(&mut self, frame: &Frame<'_>, file: &Path, offset: u64) {
+        if frame.lsn < self.from || self.stopped.is_some() || !self.whole {
+            return;
+        }
+        if let Err(detail) = self.apply(frame) {
+            self.stopped = Some(frame.lsn);
+            let stream = self.state.stream(frame.head.stream);
+            self.faults.push(Fault {
+                kind: FaultKind::Impossible,
+                file: file.to_owned(),
+                offset,
+                lsn: Some(frame.lsn),
+                stream: Some(frame.head.stream),
+                path: stream.map(|stream| stream.path.clone()),
+                position: Some(frame.head.position),
+                acknowledged: true,
+                detail,
+            });
+        }
+    }
+
+    fn apply(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        let event = Event::decode(&frame.head).map_err(|malformed| malformed.to_string())?;
+        let placed = Placed {
+            lsn: frame.lsn,
+            end: frame.end,
+        };
+        let (state, effects) = (&mut self.state, &mut self.effects);
+        apply(state, &event, frame.payload.len(), placed, effects)
+            .map_err(|impossible| impossible.to_string())?;
+        for effect in effects.drain(..) {
+            state.settle(&effect);
+        }
+        Ok(())
+    }
+
+    pub(super) fn damaged(&mut self, finding: durastream_storage::inspect::Finding) {
+        let stream = finding.stream.and_then(|id| self.state.stream(id));
+        let path = stream.map(|stream| stream.path.clone());
+        let lsn = finding.lsn;
+        let fault = Fault::of(finding, path);
+        if !fault.kind.is_harmless() && lsn.is_some_and(|lsn| lsn >= self.from) {
+            self.stopped = self.stopped.or(lsn);
+        }
+        self.faults.push(fault);
+    }
+}
+
+/// Every payload that somebody may still read.
+fn live(state: &State) -> Vec<FrameRef> {
+    let mut frames = Vec::new();
+    for stream in state.streams.values() {
+        let mut start = stream.index_start();
+        for entry in &stream.index {
+            if entry.end > stream.kept() {
+                frames.push(FrameRef {
+                    lsn: entry.lsn,
+                    stream: stream.id,
+                    position: start,
+                    len: u32::try_from(entry.end - start).unwrap_or(u32::MAX),
+                });
+            }
+            start = entry.end;
+        }
+    }
+    frames.sort_unstable_by_key(|frame| frame.lsn);
+    frames
+}
+
+fn read_back(inspection: &Inspection, state: &State, frames: &[FrameRef], faults: &mut Vec<Fault>) {
+    let mut rest = frames;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(BATCH).take_while(|frame| {
+            bytes += u64::from(frame.len);
+            bytes <= BATCH_BYTES
+        });
+        let (batch, behind) = rest.split_at(fits.count().max(1));
+        rest = behind;
+        if inspection.read(batch).is_ok() {
+            continue;
+        }
+        for frame in batch {
+            if let Err(error) = inspection.read(&[*frame])
+                && let Some(stream) = state.stream(frame.stream)
+            {
+                faults.push(Fault::unreadable(frame, &stream.path, &error));
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Looking at a data directory without changing a byte of it: what is in it, what is wrong with it.
+//!
+//! The readers are those of recovery, over a file system that refuses to write. Where recovery refuses
+//! and stops, an inspection notes a [`Finding`] and goes on with what else can be read.
+
+mod finding;
+mod mend;
+mod salvage;
+mod scan;
+
+use std::any::Any;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use finding::{Finding, FindingKind};
+pub use mend::{Mended, Mending};
+pub use scan::{Scanned, Seen};
+
+use crate::cold;
+use crate::error::{During, OpenError, ReadError};
+use crate::frame::FrameRef;
+use crate::fs::Fs;
+use crate::fs::readonly::ReadOnly;
+use crate::home::{Home, LOCK, MANIFEST};
+use crate::manifest::Manifest;
+use crate::segment::Segment;
+use crate::survey::{Survey, refuse_orphans};
+use crate::{Lsn, checkpoint};
+
+/// A segment that can be read.
+pub(crate) struct Found {
+    pub(crate) segment: Arc<Segment>,
+    /// Its header is not what it should be; what is in `segment` was worked out.
+    pub(crate) mend: bool,
+}
+
+/// A segment in use, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentFacts {
+    /// Its file.
+    pub file: PathBuf,
+    /// LSN of its first group.
+    pub base: Lsn,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+}
+
+/// What lies in a data directory, as far as it can be read.
+pub struct Inspection {
+    home: Home,
+    manifest: Manifest,
+    /// Readable, in LSN order; there may be gaps between them.
+    segments: Vec<Found>,
+    reserves: usize,
+    /// Segments that are listed but of no use: their files, if there are any.
+    useless: Vec<PathBuf>,
+    checkpoint: Option<Bytes>,
+    findings: Vec<Finding>,
+    holder: Option<String>,
+    /// Keeps others from opening the directory meanwhile.
+    _held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Inspection {
+    /// Looks at `dir`. While it lives nobody can open the directory; when somebody has it open,
+    /// [`Inspection::holder`] says who, and what is seen may be of different moments.
+    ///
+    /// [`OpenError::Io`] when the directory cannot be read or has no log in it, [`OpenError::Version`]
+    /// when its manifest is of another format version.
+    pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, OpenError> {
+        let lock = dir.join(LOCK);
+        let (held, holder) = match fs.lock_shared(&lock) {
+            Ok(held) => (held, None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                (None, Some(error.to_string()))
+            }
+            Err(source) => return Err(OpenError::Io { file: lock, source }),
+        };
+        let mut inspection = Self::unlocked(fs, dir)?;
+        inspection.holder = holder;
+        inspection._held = held;
+        Ok(inspection)
+    }
+
+    /// The same for whoever has the lock.
+    pub(crate) fn unlocked(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, OpenError> {
+        let home = Home::new(Arc::new(ReadOnly(fs)), dir);
+        let listing = home.list()?;
+        let mut inspection = Self {
+            manifest: Manifest::default(),
+            segments: Vec::new(),
+            reserves: 0,
+            useless: Vec::new(),
+            checkpoint: None,
+            findings: Vec::new(),
+            holder: None,
+            _held: None,
+            home,
+        };
+        let home = inspection.home.clone();
+        let loaded = if listing.manifest {
+            Manifest::load(&home)
+        } else if listing.segments.is_empty() && listing.checkpoints.is_empty() {
+            Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "there is no log in this directory",
+            ))
+            .during("look", dir)?
+        } else {
+            refuse_orphans(&home, &listing).map(|()| Manifest {
+                next_number: 1,
+                ..Manifest::default()
+            })
+        };
+        inspection.manifest = match loaded {
+            Ok(manifest) => manifest,
+            Err(refusal @ OpenError::Damaged { .. }) => {
+                inspection.findings.push(Finding::of(refusal)?);
+                salvage::manifest(&home, &listing)?
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        inspection.note_left_overs(&listing);
+        inspection.take_segments()?;
+        inspection.take_checkpoint()?;
+        Ok(inspection)
+    }
+
+    fn note_left_overs(&mut self, listing: &crate::home::Listing) {
+        let (manifest, home) = (&self.manifest, &self.home);
+        let segments = listing.segments.iter().filter(|path| {
+            let mut listed = manifest.segments.iter();
+            !listed.any(|entry| home.segment(entry.number) == **path)
+        });
+        let kept = manifest
+            .checkpoint
+            .map(|entry| home.checkpoint(entry.number));
+        let checkpoints = listing.checkpoints.iter();
+        let checkpoints = checkpoints.filter(|path| Some(*path) != kept.as_ref());
+        let unlisted = segments
+            .chain(checkpoints)
+            .map(|path| Finding::left_over(path.clone(), "the manifest does not list it"));
+        let next = listing
+            .left_over
+            .iter()
+            .map(|path| Finding::left_over(path.clone(), "a manifest that was not finished"));
+        self.findings.extend(unlisted.chain(next));
+    }
+
+    fn take_segments(&mut self) -> Result<(), OpenError> {
+        for entry in self.manifest.segments.clone() {
+            let mut survey = Survey::default();
+            if let Err(refusal) = survey.add(&self.home, &entry) {
+                let mut finding = Finding::of(refusal)?;
+                let salvaged = salvage::segment(&self.home, &entry)?;
+                // Without a base and without a group it was waiting for its use.
+                finding.acknowledged = entry.base.is_some() || salvaged.is_some();
+                self.findings.push(finding);
+                match salvaged {
+                    Some(segment) => self.segments.push(Found {
+                        segment: Arc::new(segment),
+                        mend: true,
+                    }),
+                    None => self.useless.push(self.home.segment(entry.number)),
+                }
+            }
+            self.reserves += survey.reserves.len();
+            let found = survey.segments.into_iter().map(|segment| Found {
+                segment,
+                mend: false,
+            });
+            self.segments.extend(found);
+        }
+        self.segments.sort_by_key(|found| found.segment.base);
+        // No two begin at one LSN; of those that say so, the later file is as good as any.
+        let mut useless = Vec::new();
+        self.segments.dedup_by(|next, one| {
+            let same = next.segment.base == one.segment.base;
+            if same {
+                useless.push(next.segment.path.clone());
+            }
+            same
+        });
+        for path in useless {
+            let detail = "two segments begin at the same LSN";
+            self.findings
+                .push(Finding::damage(path.clone(), 512, detail));
+            self.useless.push(path);
+        }
+        Ok(())
+    }
+
+    fn take_checkpoint(&mut self) -> Result<(), OpenError> {
+        if let Some(entry) = &self.manifest.checkpoint {
+            match checkpoint::read(&self.home, entry) {
+                Ok(payload) => self.checkpoint = Some(payload),
+                Err(refusal) => self.findings.push(Finding::of(refusal)?),
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        self.home.dir()
+    }
+
+    /// Who has the directory open, as the holder wrote it.
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+
+    /// What was found so far: all but what [`Inspection::scan`] shows.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The checkpoint's LSN, when the manifest names one.
+    pub fn checkpoint_lsn(&self) -> Option<Lsn> {
+        self.manifest.checkpoint.map(|entry| entry.lsn)
+    }
+
+    /// The checkpoint's file, when the manifest names one.
+    pub fn checkpoint_file(&self) -> Option<PathBuf> {
+        let entry = self.manifest.checkpoint?;
+        Some(self.home.checkpoint(entry.number))
+    }
+
+    /// The checkpoint's payload, verified; `None` when there is none, or none that can be read.
+    pub fn checkpoint(&self) -> Option<Bytes> {
+        self.checkpoint.clone()
+    }
+
+    /// Where recovery begins to replay: the checkpoint's LSN.
+    pub fn replay_from(&self) -> Lsn {
+        self.checkpoint_lsn().unwrap_or(0)
+    }
+
+    /// The LSN below which everything was synced, as the manifest says.
+    pub fn synced(&self) -> Lsn {
+        self.manifest.synced
+    }
+
+    /// Whether the last session closed the log.
+    pub fn closed_cleanly(&self) -> bool {
+        self.manifest.clean
+    }
+
+    /// LSN of the first group that is kept.
+    pub fn oldest(&self) -> Option<Lsn> {
+        self.segments.first().map(|found| found.segment.base)
+    }
+
+    /// Segments in use, in LSN order.
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        let facts = self.segments.iter().map(|found| SegmentFacts {
+            file: found.segment.path.clone(),
+            base: found.segment.base,
+            bytes: found.segment.birth.bytes,
+        });
+        facts.collect()
+    }
+
+    /// Segments prepared for use.
+    pub fn reserves(&self) -> usize {
+        self.reserves
+    }
+
+    /// The manifest's file.
+    pub fn manifest_file(&self) -> PathBuf {
+        self.home.path(MANIFEST)
+    }
+
+    /// Reads payloads back from the files, verified, in the order asked.
+    pub fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
+        let mut placed = Vec::with_capacity(frames.len());
+        for frame in frames {
+            let behind = self
+                .segments
+                .partition_point(|found| found.segment.base <= frame.lsn);
+            let found = behind
+                .checked_sub(1)
+                .and_then(|index| self.segments.get(index))
+                .filter(|found| frame.lsn < found.segment.limit())
+                .ok_or_else(|| ReadError::Damaged {
+                    file: self.home.dir().to_owned(),
+                    offset: 0,
+                    detail: format!("no segment holds LSN {}", frame.lsn),
+                })?;
+            placed.push((Arc::clone(&found.segment), *frame));
+        }
+        cold::read(&placed)
+    }
+}

@@ -1,0 +1,101 @@
+//! Working out what a damaged manifest or segment header said.
+
+use std::io;
+
+use crate::checkpoint;
+use crate::error::{During, OpenError};
+use crate::fs::Open;
+use crate::group::{GROUP_HEAD, GroupHead};
+use crate::home::{Home, Listing};
+use crate::manifest::{Manifest, SegmentEntry};
+use crate::segment::{BLOCK, Birth, Opening, Segment};
+
+/// A manifest in place of one that cannot be read: the newest checkpoint, and the segments that can
+/// be told by their headers to be the log.
+pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenError> {
+    let mut manifest = Manifest::default();
+    for path in listing.checkpoints.iter().rev() {
+        let Some(entry) = checkpoint::entry_of(home, path)? else {
+            continue;
+        };
+        manifest.next_number = manifest.next_number.max(entry.number);
+        if manifest.checkpoint.is_none() && checkpoint::read(home, &entry).is_ok() {
+            manifest.checkpoint = Some(entry);
+        }
+    }
+    let mut found = Vec::new();
+    for path in &listing.segments {
+        let file = home.open(path, Open::Read)?;
+        let mut block = vec![0; BLOCK as usize + GROUP_HEAD];
+        if file.len().during("stat", path)? < block.len() as u64 {
+            continue;
+        }
+        file.read_exact_at(&mut block, 0).during("read", path)?;
+        let Ok((birth, opening)) = Birth::decode(&block) else {
+            continue;
+        };
+        let group = block
+            .get(BLOCK as usize..)
+            .and_then(|bytes| GroupHead::decode(bytes, birth.salt));
+        manifest.next_number = manifest.next_number.max(birth.number);
+        let base = match (opening, group) {
+            // In use, but empty: nothing is lost without it.
+            (_, None) => continue,
+            (Opening::Base(base), Some(_)) => base,
+            (_, Some(group)) => group.start,
+        };
+        if home.segment(birth.number) == *path {
+            found.push(SegmentEntry {
+                number: birth.number,
+                salt: birth.salt,
+                bytes: birth.bytes,
+                base: Some(base),
+            });
+        }
+    }
+    found.sort_by_key(|entry| entry.base);
+    // Segments that were dropped may still lie about: the log is the chain that ends with the last.
+    let mut next: Option<u64> = None;
+    for entry in found.into_iter().rev() {
+        let base = entry.base.unwrap_or(0);
+        let end = base.saturating_add(entry.bytes.saturating_sub(BLOCK));
+        if next.is_some_and(|next| next > end || next == base) {
+            break;
+        }
+        next = Some(base);
+        manifest.segments.insert(0, entry);
+    }
+    manifest.next_number += 1;
+    manifest.synced = manifest.checkpoint.map_or(0, |entry| entry.lsn);
+    Ok(manifest)
+}
+
+/// The segment of a file whose header or length is not what it should be: the manifest knows its salt,
+/// and its first group its base. `None` when nothing can be read of it, or nothing is in it.
+pub(super) fn segment(home: &Home, entry: &SegmentEntry) -> Result<Option<Segment>, OpenError> {
+    let path = home.segment(entry.number);
+    let file = match home.fs().open(&path, Open::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.during("open", &path)?,
+    };
+    let len = file.len().during("stat", &path)?;
+    let bytes = len.min(entry.bytes) / 8 * 8;
+    if bytes < BLOCK + GROUP_HEAD as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; GROUP_HEAD];
+    file.read_exact_at(&mut head, BLOCK).during("read", &path)?;
+    let first = GroupHead::decode(&head, entry.salt).map(|head| head.start);
+    Ok(entry.base.or(first).map(|base| Segment {
+        birth: Birth {
+            number: entry.number,
+            salt: entry.salt,
+            bytes,
+            // Nothing behind its groups counts as torn.
+            recycled: true,
+        },
+        base,
+        path,
+        file,
+    }))
+}

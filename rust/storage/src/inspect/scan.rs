@@ -1,0 +1,232 @@
+//! Every frame of the log in order, with what is wrong between them.
+
+use std::path::Path;
+
+use super::{Finding, FindingKind, Inspection};
+use crate::Lsn;
+use crate::codec::u64_at;
+use crate::error::OpenError;
+use crate::frame::{self, Frame, Outline};
+use crate::group::{GROUP_HEAD, GROUP_MAGIC, GroupHead, seed};
+use crate::segment::Segment;
+use crate::tail;
+use crate::walk::{Hole, Stop, stream_at, walk};
+use crate::window::Window;
+
+/// Bytes searched at once.
+const SPAN: usize = 1 << 20;
+
+/// What a scan comes by, in LSN order.
+pub enum Seen<'a> {
+    /// A verified frame.
+    Frame {
+        /// The frame.
+        frame: Frame<'a>,
+        /// The file it lies in.
+        file: &'a Path,
+        /// Byte offset in it.
+        offset: u64,
+    },
+    /// Something wrong.
+    Finding(Finding),
+}
+
+/// How a scan ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scanned {
+    /// LSN behind the last frame.
+    pub end: Lsn,
+    /// Frames shown.
+    pub frames: u64,
+    /// Bytes of a torn tail.
+    pub torn_bytes: u64,
+}
+
+type See<'a> = dyn FnMut(Seen<'_>) -> Result<(), String> + 'a;
+
+impl Inspection {
+    /// Shows every frame from `from` on, which is 0 or the start of a group or frame, verified, and
+    /// what is wrong among them. Behind damage it goes on with the next thing that verifies.
+    ///
+    /// What `see` refuses ends the scan with [`OpenError::Replay`].
+    pub fn scan(&self, from: Lsn, see: &mut See<'_>) -> Result<Scanned, OpenError> {
+        let mut scanned = Scanned {
+            end: from,
+            ..Scanned::default()
+        };
+        for (index, found) in self.segments.iter().enumerate() {
+            let segment = &*found.segment;
+            let next = self.segments.get(index + 1);
+            let limit = next.map(|next| next.segment.base);
+            if segment.limit() < from || limit.is_some_and(|limit| limit <= from) {
+                continue;
+            }
+            // A gap behind a segment is told at that segment's end; this one is before all of them.
+            if segment.base > from && scanned.frames == 0 && scanned.end == from && index > 0 {
+                let detail = format!("the log has nothing from LSN {from} to {}", segment.base);
+                let missing = Finding {
+                    lsn: Some(from),
+                    ..Finding::damage(segment.path.clone(), 528, detail)
+                };
+                show(see, missing)?;
+            }
+            self.scan_segment(segment, from.max(segment.base), limit, &mut scanned, see)?;
+        }
+        let first = self.segments.first().map(|found| found.segment.base);
+        let needed = self.replay_from();
+        if first.is_none() {
+            scanned.end = scanned.end.max(needed);
+        }
+        if first.is_some_and(|first| first > needed) || scanned.end < self.synced() {
+            let lsn = if scanned.end < self.synced() {
+                scanned.end
+            } else {
+                needed
+            };
+            let detail = format!(
+                "the log has nothing at LSN {lsn}, but it was synced up to {}",
+                self.synced()
+            );
+            let missing = Finding {
+                lsn: Some(lsn),
+                ..Finding::damage(self.manifest_file(), 24, detail)
+            };
+            show(see, missing)?;
+        }
+        Ok(scanned)
+    }
+
+    fn scan_segment(
+        &self,
+        segment: &Segment,
+        from: Lsn,
+        limit: Option<Lsn>,
+        scanned: &mut Scanned,
+        see: &mut See<'_>,
+    ) -> Result<(), OpenError> {
+        let mut at = from;
+        loop {
+            let walked = walk(segment, at, limit, &mut |frame| {
+                let offset = segment.offset(frame.lsn);
+                see(Seen::Frame {
+                    frame,
+                    file: &segment.path,
+                    offset,
+                })
+            })?;
+            scanned.frames += walked.frames;
+            scanned.end = walked.end;
+            let Stop::Hole(hole) = walked.stop else {
+                return Ok(());
+            };
+            let Some(proof) = self.proof(segment, &hole, limit)? else {
+                scanned.torn_bytes = tail::torn_bytes(segment, &hole)?;
+                if scanned.torn_bytes > 0 {
+                    show(see, torn(segment, &hole, scanned.torn_bytes))?;
+                }
+                return Ok(());
+            };
+            show(see, damage(segment, &hole, &proof))?;
+            let end = limit
+                .unwrap_or_else(|| segment.limit())
+                .min(segment.limit());
+            match resume(segment, hole.lsn + 8, end)? {
+                Some(lsn) => at = lsn,
+                None => {
+                    // Whatever was there, it reached up to here.
+                    scanned.end = limit.unwrap_or_else(|| hole.lsn.max(self.synced()));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// What shows that a hole's bytes had been synced.
+    fn proof(
+        &self,
+        segment: &Segment,
+        hole: &Hole,
+        limit: Option<Lsn>,
+    ) -> Result<Option<String>, OpenError> {
+        if limit.is_some() {
+            return Ok(Some("the log goes on in another segment".to_owned()));
+        }
+        if self.synced() > hole.lsn {
+            let synced = self.synced();
+            return Ok(Some(format!("the log was synced up to LSN {synced}")));
+        }
+        let proof = tail::proof_behind(segment, hole.lsn)?;
+        Ok(proof.map(|lsn| format!("a group at LSN {lsn} says that it was synced")))
+    }
+}
+
+fn show(see: &mut See<'_>, finding: Finding) -> Result<(), OpenError> {
+    let lsn = finding.lsn.unwrap_or(0);
+    see(Seen::Finding(finding)).map_err(|detail| OpenError::Replay { lsn, detail })
+}
+
+fn damage(segment: &Segment, hole: &Hole, proof: &str) -> Finding {
+    let offset = segment.offset(hole.lsn);
+    let detail = format!("{}, but {proof}", hole.detail);
+    Finding {
+        lsn: Some(hole.lsn),
+        stream: stream_at(segment, hole.lsn),
+        ..Finding::damage(segment.path.clone(), offset, detail)
+    }
+}
+
+fn torn(segment: &Segment, hole: &Hole, bytes: u64) -> Finding {
+    let detail = format!(
+        "{bytes} bytes of a write that did not finish: {}",
+        hole.detail
+    );
+    Finding {
+        kind: FindingKind::Torn,
+        acknowledged: false,
+        lsn: Some(hole.lsn),
+        ..Finding::damage(segment.path.clone(), segment.offset(hole.lsn), detail)
+    }
+}
+
+/// The first LSN from `from` on, below `end`, where a group or a frame verifies.
+fn resume(segment: &Segment, from: Lsn, end: Lsn) -> Result<Option<Lsn>, OpenError> {
+    let (mut window, mut whole) = (Window::new(segment), Window::new(segment));
+    let mut at = from;
+    while at + GROUP_HEAD as u64 <= end {
+        let span = (SPAN as u64).min(end - at) as usize;
+        let Some(bytes) = window.get(segment.offset(at), span)? else {
+            break;
+        };
+        for step in (0..=span - GROUP_HEAD).step_by(8) {
+            let (bytes, lsn) = (&bytes[step..], at + step as u64);
+            let is_group = bytes.starts_with(&GROUP_MAGIC.to_le_bytes())
+                && GroupHead::decode(bytes, segment.birth.salt)
+                    .is_some_and(|head| head.start == lsn);
+            if is_group || (u64_at(bytes, 8) == lsn && is_frame(segment, &mut whole, lsn, end)?) {
+                return Ok(Some(lsn));
+            }
+        }
+        // Spans overlap by a header, so that none is missed between two.
+        at += ((span - GROUP_HEAD) / 8 * 8 + 8) as u64;
+    }
+    Ok(None)
+}
+
+fn is_frame(
+    segment: &Segment,
+    window: &mut Window<'_>,
+    lsn: Lsn,
+    end: Lsn,
+) -> Result<bool, OpenError> {
+    let offset = segment.offset(lsn);
+    let outline = window.get(offset, frame::HEAD)?.map(Outline::read);
+    let Some(Ok(outline)) = outline else {
+        return Ok(false);
+    };
+    if outline.whole() as u64 > end - lsn {
+        return Ok(false);
+    }
+    let bytes = window.get(offset, outline.whole())?;
+    Ok(bytes.is_some_and(|bytes| frame::decode(bytes, lsn, seed(segment.birth.salt)).is_ok()))
+}
