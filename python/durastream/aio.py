@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, Self, TypeVar, Unpack
@@ -22,7 +23,7 @@ from durastream._native import Offset
 from durastream.engine import LIST_LIMIT, PAGE_BYTES, LogEngine
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime, timedelta
     from types import TracebackType
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from durastream._shapes import Backup
     from durastream.engine import Durability, Limits, Producer
 
-__all__ = ["AsyncLogEngine", "AsyncFollow"]
+__all__ = ["AsyncLogEngine", "AsyncFollow", "AsyncListing"]
 
 T = TypeVar("T")
 
@@ -68,6 +69,9 @@ class AsyncLogEngine:
         self._limits = limits
         self._engine: LogEngine | None = None
         self._owns = True
+        self._turn = threading.Lock()
+        """Held while the log is being opened or closed."""
+        self._opened_for: threading.Event | None = None
 
     @classmethod
     def wrap(cls, engine: LogEngine) -> Self:
@@ -78,16 +82,32 @@ class AsyncLogEngine:
         return twin
 
     async def open(self) -> Self:
-        """Open the log; recovery runs in a worker thread.
+        """Open the log; recovery runs in a worker thread. Opens nothing when cancelled.
 
         Raises DirectoryInUse, DataDamaged, FormatVersion, OpenFailed.
         """
-        if self._engine is None:
-            self._engine = await anyio.to_thread.run_sync(self._open)
+        given_up = threading.Event()
+        try:
+            await anyio.to_thread.run_sync(self._open, given_up)
+        except BaseException:
+            # asyncio's own cancellation goes through a shield and leaves the thread at work.
+            given_up.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._undo, given_up)
+            raise
         return self
 
-    def _open(self) -> LogEngine:
-        return LogEngine(self._path, durability=self._durability, **self._limits)
+    def _open(self, given_up: threading.Event) -> None:
+        with self._turn:
+            if self._engine is None and not given_up.is_set():
+                self._engine = LogEngine(self._path, durability=self._durability, **self._limits)
+                self._opened_for = given_up
+
+    def _undo(self, given_up: threading.Event) -> None:
+        with self._turn:
+            if self._engine is not None and self._opened_for is given_up:
+                self._engine.close()
+                self._engine = None
 
     @property
     def engine(self) -> LogEngine:
@@ -201,19 +221,11 @@ class AsyncLogEngine:
             return False
         return True
 
-    async def list(
+    def list(
         self, prefix: str = "", *, cursor: str | None = None, limit: int | None = None
-    ) -> AsyncIterator[StreamInfo]:
+    ) -> AsyncListing:
         """See `LogEngine.list`; to be used with `async for`."""
-        left: float = math.inf if limit is None else limit
-        while left > 0:
-            page = await self.list_page(prefix, cursor=cursor, limit=int(min(left, LIST_LIMIT)))
-            for info in page.streams:
-                yield info
-            cursor = page.cursor
-            if cursor is None:
-                return
-            left -= len(page.streams)
+        return AsyncListing(self, prefix, cursor, limit)
 
     async def list_page(
         self, prefix: str = "", *, cursor: str | None = None, limit: int = LIST_LIMIT
@@ -269,9 +281,19 @@ class AsyncLogEngine:
 
     async def close(self) -> None:
         """See `LogEngine.close`. Completes even when cancelled."""
-        if self._engine is not None and self._owns:
+        if self._owns:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._engine.close)
+                try:
+                    await anyio.to_thread.run_sync(self._close)
+                except anyio.get_cancelled_exc_class():
+                    # asyncio's own cancellation goes through a shield; the second call waits for the first.
+                    await anyio.to_thread.run_sync(self._close)
+                    raise
+
+    def _close(self) -> None:
+        with self._turn:
+            if self._engine is not None:
+                self._engine.close()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -286,6 +308,37 @@ class AsyncLogEngine:
 
     def __repr__(self) -> str:
         return f"<AsyncLogEngine {self._path!r}, {'closed' if self.closed else 'open'}>"
+
+
+class AsyncListing:
+    """Streams of a log, page by page; made by `AsyncLogEngine.list`. It may be left unfinished."""
+
+    def __init__(
+        self, log: AsyncLogEngine, prefix: str, cursor: str | None, limit: int | None
+    ) -> None:
+        self._log = log
+        self._prefix = prefix
+        self._cursor = cursor
+        self._left: float = math.inf if limit is None else limit
+        self._streams: Iterator[StreamInfo] = iter(())
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> StreamInfo:
+        while True:
+            info = next(self._streams, None)
+            if info is not None:
+                return info
+            if self._ended or self._left <= 0:
+                raise StopAsyncIteration
+            size = int(min(self._left, LIST_LIMIT))
+            page = await self._log.list_page(self._prefix, cursor=self._cursor, limit=size)
+            self._streams = iter(page.streams)
+            self._cursor = page.cursor
+            self._ended = page.cursor is None
+            self._left -= len(page.streams)
 
 
 class AsyncFollow:

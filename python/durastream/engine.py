@@ -345,6 +345,10 @@ class LogEngine:
             state = "open"
         return f"<LogEngine {self._path!r}, {state}>"
 
+    def __reduce__(self) -> str:
+        # A copy would share the log, and close it when it goes.
+        raise TypeError("a LogEngine cannot be copied or pickled; open the log once and share it")
+
     def __del__(self) -> None:
         native = getattr(self, "_native", None)
         if native is not None and native.is_ours and not native.closed:

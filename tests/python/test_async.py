@@ -69,6 +69,15 @@ async def test_refusals_are_the_same_exceptions(alog: AsyncLogEngine) -> None:
     assert len(caught.value.completed) == 1
 
 
+async def test_a_listing_may_be_left_unfinished(alog: AsyncLogEngine) -> None:
+    for path in ("a", "b"):
+        await alog.create(path)
+    async for info in alog.list():
+        assert info.path == "a"
+        break
+    gc.collect()
+
+
 async def test_use_before_opening_and_after_closing_is_refused(tmp_path: Path) -> None:
     log = AsyncLogEngine(tmp_path)
     assert log.closed
@@ -238,6 +247,41 @@ async def test_closing_completes_under_cancellation(tmp_path: Path) -> None:
     assert log.closed
     with LogEngine(tmp_path) as again:
         assert bytes(again.read("s")) == b"abc"
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_asyncios_own_cancellation_leaves_no_log_open(tmp_path: Path, turns: int) -> None:
+    async def cancelled(task: asyncio.Task[object]) -> None:
+        await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.wait([task])
+
+    async def main() -> None:
+        log = AsyncLogEngine(tmp_path / "log")
+        opening = asyncio.create_task(log.open())
+        await cancelled(opening)
+        assert log.closed == opening.cancelled()
+        async with AsyncLogEngine(tmp_path / "other") as other:
+            await cancelled(asyncio.create_task(other.close()))
+            async with AsyncLogEngine(tmp_path / "other") as again:
+                await again.create("s")
+        await log.close()
+        LogEngine(tmp_path / "log").close()
+
+    asyncio.run(main())
+
+
+async def test_opening_twice_at_once_opens_once(tmp_path: Path) -> None:
+    log = AsyncLogEngine(tmp_path / "log")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(log.open)
+        tasks.start_soon(log.open)
+    engine = log.engine
+    await log.open()
+    assert log.engine is engine
+    await log.close()
 
 
 @pytest.mark.parametrize("backends", [["trio"] * 4, ["asyncio"] * 4, ["trio", "asyncio"] * 2])

@@ -71,14 +71,18 @@ print("done")
 """
 
 
-def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SCRIPT, os.fspath(tmp_path)],
+def run_script(script: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, os.fspath(directory)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_forked_child_is_refused_and_harmless(tmp_path: Path) -> None:
+    run = run_script(SCRIPT, tmp_path)
     assert (run.returncode, run.stdout) == (0, "done\n"), run.stderr
     assert run.stderr == ""
 
@@ -100,13 +104,7 @@ print("done")
 
 
 def test_a_forked_child_exits_without_a_word(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", EXIT_SCRIPT, os.fspath(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = run_script(EXIT_SCRIPT, tmp_path)
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
@@ -130,11 +128,5 @@ print("done")
 
 
 def test_a_log_closed_before_the_fork_is_no_hindrance(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", CLOSED_SCRIPT, os.fspath(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = run_script(CLOSED_SCRIPT, tmp_path)
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")

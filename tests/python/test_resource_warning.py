@@ -1,6 +1,8 @@
 """A log that nobody closed says so, and is closed."""
 
+import copy
 import gc
+import pickle
 import warnings
 from pathlib import Path
 
@@ -36,3 +38,12 @@ def test_a_log_that_could_not_be_opened_does_not_warn(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="durability"):
             LogEngine(tmp_path, durability="maybe")
         gc.collect()
+
+
+def test_a_log_is_not_copied(tmp_path: Path) -> None:
+    with LogEngine(tmp_path) as log:
+        for make in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                make(log)
+        gc.collect()
+        assert not log.closed

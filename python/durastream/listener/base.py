@@ -1,12 +1,19 @@
-"""Which hypercorn the subclasses in here were made for."""
+"""Which hypercorn the subclasses in here were made for, and what they are made with."""
 
 from __future__ import annotations
 
 import logging
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.typing import ConnectionState
+
+if TYPE_CHECKING:
+    from hypercorn.events import Event
+
+    from durastream.listener.link import Link
 
 log = logging.getLogger("durastream.listener")
 
@@ -42,3 +49,22 @@ def check_hypercorn() -> None:
             installed,
             CHECKED_HYPERCORN,
         )
+
+
+async def _no_events(_event: Event) -> None:
+    """Hypercorn's way to the connection, unused: the subclasses talk to their link."""
+
+
+def hypercorn_arguments(link: Link) -> tuple[Any, ...]:
+    """What a protocol of hypercorn is made with, for one whose bytes and tasks go through `link`."""
+    return (
+        link.app,
+        link.config,
+        link.context,
+        None,
+        ConnectionState({}),
+        link.tls,
+        link.client,
+        link.server,
+        _no_events,
+    )

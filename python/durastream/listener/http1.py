@@ -19,13 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import h11
 from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
-from hypercorn.typing import ConnectionState, TaskGroup
 
+from durastream.listener.base import hypercorn_arguments
 from durastream.listener.request import Request, make_scope
 
 if TYPE_CHECKING:
-    from hypercorn.events import Event
-
     from durastream.listener.limits import Headers
     from durastream.listener.link import Link
 
@@ -36,25 +34,11 @@ ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
-async def _no_events(_event: Event) -> None:
-    """Hypercorn's way to the connection, unused: this subclass talks to its link."""
-
-
 class Http1(H11Protocol):
     """One HTTP/1.1 connection, requests one after the other."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__(
-            cast("Any", link.app),
-            link.config,
-            cast("Any", link.context),
-            cast("TaskGroup", None),
-            ConnectionState({}),
-            link.tls,
-            link.client,
-            link.server,
-            _no_events,
-        )
+        super().__init__(*hypercorn_arguments(link))
         self._http = cast("h11.Connection", self.connection)
         self._link = link
         self._request: Request | None = None

@@ -17,7 +17,7 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import h2.events
 import trio
@@ -25,14 +25,12 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.typing import ConnectionState, TaskGroup
 from hypercorn.utils import filter_pseudo_headers
 
+from durastream.listener.base import hypercorn_arguments
 from durastream.listener.request import Request, make_scope
 
 if TYPE_CHECKING:
-    from hypercorn.events import Event
-
     from durastream.listener.limits import Headers
     from durastream.listener.link import Link
 
@@ -48,25 +46,11 @@ BATCH = 65_536
 NOT_IN_HTTP2 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 
 
-async def _no_events(_event: Event) -> None:
-    """Hypercorn's way to the connection, unused: this subclass talks to its link."""
-
-
 class Http2(H2Protocol):
     """One HTTP/2 connection."""
 
     def __init__(self, link: Link) -> None:
-        super().__init__(
-            cast("Any", link.app),
-            link.config,
-            cast("Any", link.context),
-            cast("TaskGroup", None),
-            ConnectionState({}),
-            link.tls,
-            link.client,
-            link.server,
-            _no_events,
-        )
+        super().__init__(*hypercorn_arguments(link))
         self.connection.local_settings = Settings(
             client=False,
             initial_values={
