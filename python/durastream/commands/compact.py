@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from durastream import errors
+from durastream import _native, errors
 from durastream.commands.report import SOUND, out, out_json, size
 from durastream.commands.stats import disk_bytes
 from durastream.engine import LogEngine
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import argparse
 
 NAME = "compact"
+SEGMENT_BYTES = 64 << 20
+"""The engine's default."""
 HELP = "write a checkpoint and give up log that nobody can read any more"
 DESCRIPTION = (
     "Open a data directory, write a checkpoint, and drop the segments before the oldest event that somebody "
@@ -29,27 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compact; the exit status."""
     directory = Path(given.dir)
-    # Opening would make one.
-    require_log(directory)
+    # Looked at first: opening would make a log where there is none.
+    found = _native.examine(directory, False)
+    if found["in_use_by"] is not None:
+        text = f"{directory} is in use by {found['in_use_by']}; the server compacts by itself"
+        raise errors.DirectoryInUse(text, str(directory), found["in_use_by"])
+    # Segments as large as those that are there: otherwise a large one would be prepared for nothing.
+    largest = max((segment["bytes"] for segment in found["segments"]), default=SEGMENT_BYTES)
     before = disk_bytes(directory)
-    with LogEngine(directory) as log:
-        segments = log.stats().segments
+    with LogEngine(directory, segment_bytes=min(largest, SEGMENT_BYTES)) as log:
         checkpoint = log.checkpoint()
-        left = log.stats().segments
+    removed = _native.sweep(directory)
     after = disk_bytes(directory)
     if given.json:
         figures = {"before_bytes": before, "after_bytes": after, "checkpoint": checkpoint}
-        out_json({**figures, "segments_before": segments, "segments_after": left})
+        out_json({**figures, "removed": removed})
     else:
         out(
             f"{directory}: {size(before)} before, {size(after)} after; checkpoint at LSN {checkpoint}"
         )
     return SOUND
-
-
-def require_log(directory: Path) -> None:
-    """Refuse a directory without a log. Raises OpenFailed."""
-    if not (directory / "MANIFEST").is_file():
-        raise errors.OpenFailed(
-            f"there is no log in {directory}: no MANIFEST", str(directory), None
-        )

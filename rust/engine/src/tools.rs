@@ -9,4 +9,4 @@ mod repair;
 pub use dump::{Dumped, DumpedFrame, dump};
 pub use examine::{Depth, Examined, examine};
 pub use fault::{Fault, FaultKind};
-pub use repair::{Loss, RepairError, Repaired, repair};
+pub use repair::{Loss, RepairError, Repaired, repair, sweep};

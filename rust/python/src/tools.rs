@@ -65,6 +65,14 @@ pub(crate) fn dump(path: PathBuf, start: u64, see: &Bound<'_, PyAny>) -> PyResul
     }
 }
 
+/// Removes files that do not count; gives their names.
+#[pyfunction]
+pub(crate) fn sweep(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
+    py.detach(|| tools::sweep(os(), &path))
+        .map(|files| texts(&files))
+        .map_err(|error| error.raise())
+}
+
 #[derive(IntoPyObject)]
 pub(crate) struct Backup {
     end: u64,

@@ -115,6 +115,18 @@ pub fn repair(fs: Arc<dyn Fs>, dir: &Path, dry_run: bool) -> Result<Repaired, Re
     Ok(repaired)
 }
 
+/// Removes files of `dir` that do not count, such as segments that were dropped and wait for their reuse.
+/// [`OpenError::Locked`] when it is in use; nothing is removed from a directory that is damaged.
+pub fn sweep(fs: Arc<dyn Fs>, dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let holder = format!("a compaction, process {}", std::process::id());
+    let mending = Mending::open(fs, dir, &holder)?;
+    let examined = examined(mending.inspection(), Depth::Recovery)?;
+    if examined.is_damaged() {
+        return Ok(Vec::new());
+    }
+    mending.sweep()
+}
+
 fn plan(inspection: &Inspection) -> Result<Repaired, RepairError> {
     let mut replay = Replay::begin(inspection);
     if !replay.whole {

@@ -9,7 +9,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Found, Inspection};
+use super::{FindingKind, Found, Inspection};
 use crate::Lsn;
 use crate::error::{During, Failure, OpenError};
 use crate::fs::{Fs, Open};
@@ -73,6 +73,19 @@ impl Mending {
     /// Looks again, after [`Mending::carry_out`].
     pub fn again(&self) -> Result<Inspection, OpenError> {
         Inspection::unlocked(Arc::clone(&self.fs), self.inspection.dir())
+    }
+
+    /// Removes files that do not count; gives their names.
+    pub fn sweep(&self) -> Result<Vec<PathBuf>, OpenError> {
+        let home = Home::new(Arc::clone(&self.fs), self.inspection.dir());
+        let findings = self.inspection.findings().iter();
+        let files = findings.filter(|finding| finding.kind == FindingKind::LeftOver);
+        let files: Vec<PathBuf> = files.map(|finding| finding.file.clone()).collect();
+        for file in &files {
+            home.remove(file)?;
+        }
+        home.sync_dir()?;
+        Ok(files)
     }
 
     /// Makes the log end at `cut` (which is its end already when that is `None`) and writes whatever
