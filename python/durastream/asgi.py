@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypedDict, Unpack
+from urllib.parse import unquote_to_bytes
 
 from durastream import _native
 from durastream._call import Call
@@ -147,8 +148,10 @@ class DurableStreams:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self.service
         prefix, path = split(scope, service.routes)
-        if self._probes and path in (b"/health", b"/ready") and scope["method"] != "OPTIONS":
-            await self._probe(path, scope["method"], send)
+        # Decoded: no spelling of a probe's path is a stream.
+        probe = unquote_to_bytes(path) if self._probes else b""
+        if probe in (b"/health", b"/ready") and scope["method"] != "OPTIONS":
+            await self._probe(probe, scope["method"], send)
             return
         exchange = service.begin(
             scope["method"],

@@ -89,7 +89,10 @@ def test_what_is_not_http_is_refused(app_server: AppServerFactory) -> None:
         with connect(server.port) as sock:
             sock.sendall(garbage)
             sock.shutdown(socket.SHUT_WR)
-            assert read_all(sock).startswith(b"HTTP/1.1 400 ")
+            answer = read_all(sock)
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"illegal request line" in answer
+        assert b"bytearray" not in answer
     assert server.serves()
 
 

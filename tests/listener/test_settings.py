@@ -186,6 +186,7 @@ def test_the_root_takes_every_path_but_the_probes(server_factory: ServerFactory)
     assert httpx.put(f"{server.url}/any/where").status_code == 201
     assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
     assert httpx.get(f"{server.url}/ready").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/%68ealth").json() == {"status": "ok"}
 
 
 def test_limits_reach_the_engine_and_the_protocol(server_factory: ServerFactory) -> None:

@@ -31,6 +31,8 @@ KEEP_ALIVE_DRAIN = 65_536
 """A body rest up to this is read and dropped to keep the connection; a longer one ends it."""
 
 ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]*)(.*)")
+BYTES_SHOWN = re.compile(r"bytearray\(b(.*)\)")
+"""How h11 shows what it could not parse."""
 REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
@@ -178,7 +180,8 @@ class Http1(H11Protocol):
             self._request.disconnect()
         status = int(error.error_status_hint)
         to_head = self._request is not None and self._request.scope["method"] == "HEAD"
-        await self._answer(status, HTTPStatus(status).phrase, f"{error}", to_head=to_head)
+        detail = BYTES_SHOWN.sub(r"\1", f"{error}")
+        await self._answer(status, HTTPStatus(status).phrase, detail, to_head=to_head)
         self._link.linger()
 
     async def _answer(self, status: int, title: str, detail: str, *, to_head: bool) -> None:
