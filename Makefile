@@ -7,6 +7,7 @@ ARGS ?=
 PYTHON ?= python3
 FUZZ_EXAMPLES ?= 2000
 FUZZ_CASES ?= 20000
+FUZZ_SECONDS ?= 60
 
 UV_VERSION := 0.13.8
 UV := .cache/uv-$(UV_VERSION)/bin/uv
@@ -18,6 +19,11 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 AS_MATURIN = PYO3_BUILD_EXTENSION_MODULE=1 PYO3_CONFIG_FILE="$$(ls -t $(TARGET)/maturin/pyo3-config-*.txt | head -n 1)"
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 CHECKED := python tests bench tools
+# On the stable toolchain: cargo-fuzz asks for flags that only RUSTC_BOOTSTRAP allows there.
+CARGO_FUZZ_VERSION := 0.13.1
+CARGO_FUZZ := .cache/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+AS_FUZZ = RUSTC_BOOTSTRAP=1 $(CARGO_FUZZ)
 
 export UV_PYTHON_DOWNLOADS := never
 export UV_NO_PROGRESS := 1
@@ -27,12 +33,12 @@ export HYPOTHESIS_PROFILE ?= ci
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup serve test lint format test-rust test-python fuzz bench clean
+.PHONY: help setup serve test lint format test-rust test-python fuzz fuzz-guided bench clean
 
 help: ## show this text
 	@echo 'usage: make TARGET'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'variables: PORT=$(PORT) DATA=$(DATA) ARGS="more flags of serve" (serve); FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_CASES=$(FUZZ_CASES) (fuzz)'
+	@echo 'variables: PORT=$(PORT) DATA=$(DATA) ARGS="more flags of serve" (serve); FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_CASES=$(FUZZ_CASES) FUZZ_SECONDS=$(FUZZ_SECONDS) (fuzz)'
 
 setup: $(BIN)/durable-streams ## build the extension (release) and the command .venv/bin/durable-streams
 
@@ -47,6 +53,7 @@ lint: setup ## formatting, types, the stub of the extension, clippy, file length
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest durastream._native
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	$(AS_MATURIN) cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- -D warnings
 	$(BIN)/python tools/check_lengths.py
 
@@ -54,6 +61,7 @@ format: $(BIN)/.dependencies ## rewrite the sources as lint wants them
 	$(BIN)/ruff check --fix-only $(CHECKED)
 	$(BIN)/ruff format $(CHECKED)
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 test-rust: setup ## only the Rust tests
 	$(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
@@ -61,9 +69,17 @@ test-rust: setup ## only the Rust tests
 test-python: setup tests/conformance/node_modules/.package-lock.json ## only the Python tests and the conformance suite
 	$(BIN)/pytest
 
-fuzz: setup ## the property tests for long; failing examples are kept in fuzz/examples
+fuzz: setup fuzz-guided ## the guided fuzzers, then the property tests for long; what fails is kept in fuzz/
 	PROPTEST_CASES=$(FUZZ_CASES) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m 'hypothesis or property' --timeout=0
+
+fuzz-guided: $(CARGO_FUZZ) ## only the guided fuzzers, each for FUZZ_SECONDS
+	$(AS_FUZZ) build --target-dir $(TARGET)/fuzz
+	@for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/found/$$target fuzz/corpus/$$target; \
+		$(AS_FUZZ) run --target-dir $(TARGET)/fuzz $$target fuzz/found/$$target fuzz/corpus/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 bench: setup ## the measurements of docs/performance.md
 	$(BIN)/python -m bench
@@ -88,6 +104,9 @@ $(BIN)/.dependencies: $(UV) uv.lock pyproject.toml
 $(BIN)/durable-streams: $(BIN)/.dependencies $(RUST_SOURCES)
 	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" $(BIN)/maturin develop --release --locked --uv
 	@touch $@
+
+$(CARGO_FUZZ):
+	cargo install --quiet --locked --version $(CARGO_FUZZ_VERSION) --root .cache/cargo-fuzz-$(CARGO_FUZZ_VERSION) cargo-fuzz
 
 tests/conformance/node_modules/.package-lock.json: tests/conformance/package.json tests/conformance/package-lock.json
 	@command -v npm >/dev/null || { echo 'npm is missing: install Node.js 20 or later' >&2; exit 1; }

@@ -25,10 +25,10 @@ const LIFETIME: u8 = 4;
 const EXTRA: u8 = 8;
 
 /// Bytes after which another chunk is begun, so that nothing large is moved.
-const CHUNK: usize = 4 << 20;
+const CHUNK: usize = if cfg!(fuzzing) { 4 << 10 } else { 4 << 20 };
 
 /// Room beyond, for the stream that fills a chunk.
-const SLACK: usize = 64 << 10;
+const SLACK: usize = CHUNK / 64;
 
 /// An encoded state.
 pub(crate) struct Encoded {

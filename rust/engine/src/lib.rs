@@ -11,6 +11,8 @@
 
 pub use durastream_storage as storage;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod offset;
 pub mod path;
 pub mod tools;

@@ -137,7 +137,10 @@ pub fn checkpoint(bytes: &[u8]) {
     let Ok(payload) = checkpoint::read(&home, &entry) else {
         return;
     };
-    let pieces = [payload.slice(..payload.len() / 2), payload.slice(payload.len() / 2..)];
+    let pieces = [
+        payload.slice(..payload.len() / 2),
+        payload.slice(payload.len() / 2..),
+    ];
     let Ok(again) = checkpoint::write(&home, number + 1, lsn, &pieces) else {
         unreachable!("the disk has room");
     };

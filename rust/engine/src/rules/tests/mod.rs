@@ -1,4 +1,8 @@
 //! The rules on a table: decide, apply, and a log in memory instead of a store.
+#![cfg_attr(
+    fuzzing,
+    allow(dead_code, reason = "fuzzing drives the table, not its tests")
+)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
@@ -18,11 +22,17 @@ use crate::types::{Append, Appended, Create, ForkSpec, Producer, StreamInfo};
 use crate::wire::{Format, after_messages};
 use crate::{Offset, StreamPath};
 
+#[cfg(test)]
 mod append;
+#[cfg(test)]
 mod create;
+#[cfg(test)]
 mod fork;
+#[cfg(test)]
 mod lifetime;
+#[cfg(test)]
 mod replay;
+pub(crate) mod script;
 
 pub(super) struct Table {
     pub(super) state: State,
