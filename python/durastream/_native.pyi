@@ -36,6 +36,7 @@ __all__ = [
     "examine",
     "repair",
     "STEP_NEED_BODY",
+    "sweep",
     "STEP_RESPOND",
     "STEP_START",
     "STEP_CHUNK",
@@ -63,6 +64,7 @@ __version__: Final[str]
 def examine(path: str | PathLike[str], everything: bool) -> Examined: ...
 def repair(path: str | PathLike[str], dry_run: bool) -> Repaired: ...
 def dump(path: str | PathLike[str], start: int, see: Callable[[Frame | Fault], object]) -> None: ...
+def sweep(path: str | PathLike[str]) -> list[str]: ...
 
 STEP_NEED_BODY: Final = 0
 STEP_RESPOND: Final = 1

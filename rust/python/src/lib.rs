@@ -45,7 +45,7 @@ mod _native {
     #[pymodule_export]
     use crate::service::Service;
     #[pymodule_export]
-    use crate::tools::{dump, examine, repair};
+    use crate::tools::{dump, examine, repair, sweep};
     #[pymodule_export]
     use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, Stats, StreamInfo};
 
