@@ -2,7 +2,7 @@
 //!
 //! Whoever waits becomes the leader when there is none, so a single writer pays no hand-over; the
 //! committer thread leads for those who do not wait. Locks, outermost first: the caller's own, then
-//! `turn`, then `filling`. The observer is called by the leader with none of them held.
+//! `whole`, `turn`, `filling`. The observer is called by the leader with none of them held.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,6 +29,8 @@ pub(crate) struct Committer {
     observer: Arc<dyn CommitObserver>,
     pub(crate) hot: Hot,
     filling: Mutex<Filling>,
+    /// Held by who pushes a batch, and by the leader while it takes a group out.
+    whole: Mutex<()>,
     /// Acknowledged.
     durable: AtomicU64,
     /// Behind everything pushed.
@@ -74,6 +76,7 @@ impl Committer {
             dir,
             hot: Hot::new(options.hot_bytes),
             filling: Mutex::new(Filling::new(end, options.segment_bytes)),
+            whole: Mutex::default(),
             durable: AtomicU64::new(end),
             end: AtomicU64::new(end),
             poison: OnceLock::new(),
@@ -138,6 +141,11 @@ impl Committer {
         pushed.map_err(|trouble| self.trouble(trouble).into())
     }
 
+    /// See [`crate::Store::batch`].
+    pub(crate) fn batch(&self) -> MutexGuard<'_, ()> {
+        self.whole.lock()
+    }
+
     /// See [`crate::Store::wait`].
     pub(crate) fn wait(&self, lsn: Lsn, timeout: Option<Duration>) -> Result<bool, CommitError> {
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -168,7 +176,11 @@ impl Committer {
             let settled = &self.settled[(epoch & 1) as usize];
             match deadline {
                 None => settled.wait(&mut turn),
-                Some(deadline) if Instant::now() >= deadline => return Ok(false),
+                Some(deadline) if Instant::now() >= deadline => {
+                    // The leader counts on a waiter for the next group; this one leaves, the thread stays.
+                    turn.kicked |= turn.leading && !self.filling.lock().is_empty();
+                    return Ok(false);
+                }
                 Some(deadline) => {
                     settled.wait_until(&mut turn, deadline);
                 }
@@ -185,8 +197,22 @@ impl Committer {
         }
     }
 
-    /// Commits one group, unless poisoned; then tells the observer, if it was not told.
+    /// Commits one group, unless poisoned; then tells the observer, if it was not told. Does
+    /// nothing when another came to lead meanwhile, or the end.
     fn lead<'a>(&'a self, mut turn: MutexGuard<'a, Turn>) -> MutexGuard<'a, Turn> {
+        let whole = match self.whole.try_lock() {
+            Some(whole) => whole,
+            None => {
+                // Whoever pushes a batch may want the turn, to kick.
+                drop(turn);
+                let whole = self.whole.lock();
+                turn = self.turn.lock();
+                if turn.leading || turn.stopped {
+                    return turn;
+                }
+                whole
+            }
+        };
         turn.leading = true;
         turn.epoch += 1;
         let group = {
@@ -199,6 +225,7 @@ impl Committer {
             turn.kicked = !filling.is_empty() && self.poison.get().is_none();
             group
         };
+        drop(whole);
         turn.target = group.as_ref().map_or(0, |group| group.end);
         let epoch = turn.epoch;
         drop(turn);

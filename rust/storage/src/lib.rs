@@ -42,7 +42,7 @@ pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
 pub use stats::{RecoveryReport, StoreStats};
-pub use store::Store;
+pub use store::{Batch, Store};
 
 /// A byte address in the endless log; 0 is before everything.
 pub type Lsn = u64;

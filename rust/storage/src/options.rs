@@ -7,13 +7,16 @@ use std::time::Duration;
 pub enum Durability {
     /// `fdatasync` covers the frame before the answer: an acknowledged frame survives the loss of power.
     Sync,
-    /// Written before the answer, synced within this time. An acknowledged frame survives the death
+    /// Written before the answer, synced within this time (an hour at most). An acknowledged frame survives the death
     /// of the process; the loss of power takes at most what was written within this time.
     Interval(Duration),
     /// Written before the answer; the operating system syncs when it likes. An acknowledged frame
     /// survives the death of the process, not the loss of power. What survives is always a prefix.
     None,
 }
+
+/// A longer interval is no durability, and no time that a clock can say.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Limits and choices of a store. Every one has a default.
 #[derive(Debug, Clone)]
@@ -51,6 +54,9 @@ impl StoreOptions {
             .clamp(16 << 10, 1 << 32)
             .next_multiple_of(4096);
         self.frame_bytes = self.frame_bytes.min(1 << 30);
+        if let Durability::Interval(interval) = &mut self.durability {
+            *interval = LONGEST_INTERVAL.min(*interval);
+        }
         self
     }
 }

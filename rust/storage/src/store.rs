@@ -32,6 +32,12 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
+/// Keeps a batch of pushes together; see [`Store::batch`].
+#[must_use = "the batch ends when this is dropped"]
+pub struct Batch<'s> {
+    _whole: MutexGuard<'s, ()>,
+}
+
 /// What recovery hands over.
 pub(crate) struct Parts {
     pub(crate) home: Home,
@@ -103,6 +109,14 @@ impl Store {
     /// the room is kept for frames without payload.
     pub fn push(&self, head: &FrameHead<'_>, payload: &Bytes) -> Result<Placed, PushError> {
         self.inner.committer.push(head, payload)
+    }
+
+    /// Until it is dropped, what is pushed is not taken out to be committed: frames of one batch share
+    /// a group, but for those that a segment has no more room for. Do not `wait` meanwhile.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch {
+            _whole: self.inner.committer.batch(),
+        }
     }
 
     /// Blocks until everything below `lsn` is acknowledged, or `timeout`: `false`.

@@ -123,6 +123,87 @@ fn a_wait_beyond_the_end_times_out_or_ends_when_somebody_gets_there() {
     });
 }
 
+/// Keeps the leader busy while `open` is locked.
+#[derive(Default)]
+struct Slow {
+    inside: AtomicU64,
+    open: Mutex<()>,
+}
+
+impl CommitObserver for Slow {
+    fn committed(&self, _durable: Lsn) {
+        self.inside.fetch_add(1, Ordering::SeqCst);
+        drop(self.open.lock());
+    }
+
+    fn poisoned(&self, cause: &CommitError) {
+        panic!("{cause}");
+    }
+}
+
+#[test]
+fn what_a_waiter_gave_up_on_is_committed_all_the_same() {
+    let observer = Arc::new(Slow::default());
+    let fs = Arc::new(SimFs::new());
+    let recovering = Recovering::open(fs, std::path::Path::new("data"), small(), "a test").unwrap();
+    let store = recovering.start(observer.clone()).unwrap();
+    thread::scope(|scope| {
+        let busy = observer.open.lock();
+        scope.spawn(|| append(&store, &head(1, 0), &payload(1, 10)));
+        while observer.inside.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        let left = store.push(&head(1, 10), &payload(2, 10)).unwrap();
+        let soon = Duration::from_millis(5);
+        assert!(!store.wait(left.end, Some(soon)).unwrap());
+        drop(busy);
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while store.durable() < left.end {
+            assert!(Instant::now() < deadline, "nobody committed it");
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
+fn a_batch_is_one_group_whoever_leads_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap().store;
+    thread::scope(|scope| {
+        let batch = store.batch();
+        let first = store.push(&head(1, 0), &payload(1, 10)).unwrap();
+        store.kick();
+        let store = &store;
+        let follower = scope.spawn(move || store.wait(first.end, None).unwrap());
+        thread::sleep(Duration::from_millis(30));
+        assert_eq!(store.stats().groups, 0);
+        let last = store.push(&head(1, 10), &payload(2, 10)).unwrap();
+        drop(batch);
+        assert!(follower.join().unwrap());
+        assert!(store.durable() >= last.end);
+        assert_eq!(store.stats().groups, 1);
+    });
+}
+
+#[test]
+fn an_interval_beyond_what_a_clock_can_say_is_a_long_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small();
+    options.durability = Durability::Interval(Duration::MAX);
+    let store = open_with(os(), dir.path(), options).unwrap().store;
+    for turn in 0..3 {
+        let placed = store.push(&head(1, turn), &payload(1, 1)).unwrap();
+        store.kick();
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while store.durable() < placed.end {
+            assert!(Instant::now() < deadline, "the committer thread is gone");
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    store.close().unwrap();
+}
+
 #[test]
 fn what_was_not_committed_is_not_there_after_a_drop() {
     let dir = tempfile::tempdir().unwrap();
