@@ -50,9 +50,10 @@ struct Plan {
 impl Reader {
     /// The durable view now.
     pub fn info(&self) -> Result<StreamInfo, LookupError> {
-        let inner = self.shared.core.lock();
-        let stream = self.find(&inner)?;
-        Ok(info(stream, inner.durable.max(stream.created_end)))
+        self.ask(|inner| {
+            let stream = self.find(inner)?;
+            Ok(info(stream, inner.durable.max(stream.created_end)))
+        })
     }
 
     /// Whether `page(from, max)` would not touch the disk.
@@ -97,9 +98,7 @@ impl Reader {
     }
 
     fn plan(&self, from: From, max_bytes: usize) -> Result<Plan, PageError> {
-        let inner = self.shared.core.lock();
-        let stream = self.find(&inner)?;
-        plan(&inner, stream, from, max_bytes)
+        self.ask(|inner| plan(inner, self.find(inner)?, from, max_bytes))
     }
 
     fn read(&self, spans: &[Span]) -> Result<Vec<Bytes>, ReadError> {
@@ -115,9 +114,11 @@ impl Reader {
     /// longer come, because the log failed or was closed.
     pub fn watch(&self, what: WatchFor, sink: &Arc<dyn CompletionSink>, token: u64) -> WatchId {
         let mut wakes = Wakes::default();
+        let mut expired = false;
         let id = {
             let mut inner = self.shared.core.lock();
             let inner = &mut *inner;
+            expired |= self.expire(inner, &mut wakes);
             let wanted = match what {
                 WatchFor::Readable(offset) => self.pending(inner, offset).map(Wanted::Readable),
                 WatchFor::Decided(seen) => self.undecided(inner, seen).then_some(Wanted::Decided),
@@ -138,6 +139,9 @@ impl Reader {
             }
         };
         wakes.deliver();
+        if expired {
+            self.shared.store.kick();
+        }
         id
     }
 
@@ -188,20 +192,40 @@ impl Reader {
         }
     }
 
-    /// The stream, unless that it is gone is durable or told by the clock.
+    /// Asks under the lock.
+    fn ask<T>(&self, question: impl FnOnce(&Inner) -> T) -> T {
+        let mut wakes = Wakes::default();
+        let (expired, answer) = {
+            let mut inner = self.shared.core.lock();
+            let expired = self.expire(&mut inner, &mut wakes);
+            (expired, question(&inner))
+        };
+        wakes.deliver();
+        if expired {
+            self.shared.store.kick();
+        }
+        answer
+    }
+
+    /// Begins the stream's deletion when its time is over; `true` then. Until that is durable it is
+    /// there: told by the clock alone, a restart that grants unlogged accesses could bring it back.
+    fn expire(&self, inner: &mut Inner, wakes: &mut Wakes) -> bool {
+        let stream = inner.state.stream(self.id);
+        stream.is_some_and(|stream| stream.is_expired(self.shared.now()))
+            // A log that takes no deletion now is asked again.
+            && inner.expire(&self.shared.store, self.id, wakes).is_ok()
+    }
+
+    /// The stream, unless that it is gone is durable.
     fn find<'a>(&self, inner: &'a Inner) -> Result<&'a Stream, LookupError> {
         let path = || self.path.clone();
         let stream = inner
             .state
             .stream(self.id)
             .ok_or_else(|| LookupError::NotFound { path: path() })?;
-        let gone = stream.gone_at(inner.durable) || stream.is_expired(self.shared.now());
-        match (gone, stream.phase) {
+        match (stream.gone_at(inner.durable), stream.phase) {
             (false, _) => Ok(stream),
             (true, Phase::Soft) => Err(LookupError::SoftDeleted { path: path() }),
-            (true, Phase::Live) if stream.forks > 0 => {
-                Err(LookupError::SoftDeleted { path: path() })
-            }
             (true, _) => Err(LookupError::NotFound { path: path() }),
         }
     }

@@ -3,9 +3,10 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durastream_engine::storage::fs::SimFs;
+use durastream_engine::storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_engine::{
     Append, AppendError, Create, Engine, Expiry, From, LookupError, Offset, Options, PageError,
 };
@@ -295,8 +296,8 @@ fn an_expired_stream_is_gone_by_the_clock_and_stays_gone() {
     clock.pass(Duration::from_secs(79));
     assert!(exists(&engine, "s"));
     clock.pass(Duration::from_secs(1));
-    assert!(reader.page(From::Start, 9).is_err());
     assert!(!exists(&engine, "s"));
+    assert!(reader.page(From::Start, 9).is_err());
     assert_eq!(engine.stats().expired, 1);
     drop(engine);
     engine = open(&fs.kill(), &clock);
@@ -306,6 +307,48 @@ fn an_expired_stream_is_gone_by_the_clock_and_stays_gone() {
             .unwrap()
             .created
     );
+}
+
+#[test]
+fn a_held_reader_hears_of_an_expiry_once_it_is_durable() {
+    let (fs, clock) = (SimFs::new(), ManualClock::new());
+    let engine = open(&fs, &clock);
+    let expiring = Create {
+        expiry: Some(Expiry::Ttl(Duration::from_secs(80))),
+        ..text("x")
+    };
+    created(&engine, "s", expiring);
+    let reader = told(&engine, engine.reader(&path("s"))).unwrap();
+    // Gone by the clock, but a restart grants accesses that were not logged.
+    clock.pass(Duration::from_secs(85));
+    fs.inject(Fault {
+        class: OpClass::Write,
+        after: 0,
+        times: 1,
+        kind: FaultKind::Io,
+    });
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while engine.poisoned().is_none() {
+        assert_eq!(reader.page(From::Start, 9).unwrap().chunks.concat(), b"x");
+        assert!(Instant::now() < deadline, "nobody tried to log the expiry");
+    }
+    assert!(reader.page(From::Start, 9).is_ok());
+    assert!(reader.info().is_ok());
+    drop(engine);
+    fs.heal();
+    let engine = open(&fs.kill(), &clock);
+    let reader = told(&engine, engine.reader(&path("s"))).unwrap();
+    clock.pass(Duration::from_secs(95));
+    let tail = reader.info().unwrap().tail;
+    assert!(reader.wait_readable(tail, Duration::from_secs(10)).unwrap());
+    let told = reader.page(From::Start, 9).unwrap_err();
+    assert!(matches!(
+        told,
+        PageError::Lookup(LookupError::NotFound { .. })
+    ));
+    drop((engine, reader));
+    let engine = open(&fs.kill(), &clock);
+    assert!(!exists(&engine, "s"), "told once, gone for good");
 }
 
 #[test]
