@@ -62,6 +62,8 @@ class Limits(TypedDict, total=False):
     """Producers one stream remembers; default 10,000."""
     max_streams: int
     """Streams; default 10,000,000."""
+    max_fork_depth: int
+    """Forks of forks in a chain; default 64."""
     max_producer_id_bytes: int
     """Longest producer id; default 1,024."""
     max_stream_seq_bytes: int

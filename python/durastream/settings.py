@@ -211,6 +211,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("max_json_depth", _count, None, "N", "deepest nesting of a JSON message"),
         ("max_producers_per_stream", _count, None, "N", "producers one stream remembers"),
         ("max_streams", _count, None, "N", "streams"),
+        ("max_fork_depth", _count, None, "N", "forks of forks in a chain"),
         ("max_producer_id_bytes", _size, None, "SIZE", "longest Producer-Id"),
         ("max_stream_seq_bytes", _size, None, "SIZE", "longest Stream-Seq"),
         ("max_content_type_bytes", _size, None, "SIZE", "longest Content-Type"),

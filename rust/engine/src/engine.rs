@@ -154,8 +154,8 @@ impl Engine {
         self.shared.append(path, &append)
     }
 
-    /// Appends to many streams in one go, in order, so that one commit group takes them all.
-    /// Stops at the first refusal, which is the last outcome given.
+    /// Appends to many streams in one go, in order, so that one commit group takes them all (two or
+    /// more when a log segment has not room for all). Stops at the first refusal, which is the last outcome given.
     pub fn append_many(
         &self,
         appends: Vec<(StreamPath, Append)>,

@@ -20,6 +20,8 @@ pub struct Options {
     pub max_producers_per_stream: usize,
     /// Most streams; default 10,000,000.
     pub max_streams: usize,
+    /// Longest chain of forks of forks, the last one included; default 64. A read may walk all of it.
+    pub max_fork_depth: usize,
     /// Longest producer id, in bytes; default 1,024.
     pub max_producer_id_bytes: usize,
     /// Longest `Stream-Seq`, in bytes; default 1,024.
@@ -41,6 +43,7 @@ impl Default for Options {
             max_json_number_bytes: 4096,
             max_producers_per_stream: 10_000,
             max_streams: 10_000_000,
+            max_fork_depth: 64,
             max_producer_id_bytes: 1024,
             max_stream_seq_bytes: 1024,
             max_content_type_bytes: 256,

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 
+mod content_type;
 mod json;
+
+pub use content_type::is_content_type;
 
 /// How a content type is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,13 +13,13 @@ use crate::event::Event;
 use crate::moment::Millis;
 use crate::rules::{
     AppendDecision, CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, TrimDecision,
-    decide_append, decide_create, decide_delete, decide_trim, info, is_content_type,
+    decide_append, decide_create, decide_delete, decide_trim, info,
 };
 use crate::span::Span;
 use crate::stream::{NEVER, Phase};
 use crate::types::{Append, Appended, Create, Created, Expiry, Ticket};
 use crate::watch::Wakes;
-use crate::wire::{self, Format};
+use crate::wire::{self, Format, is_content_type};
 use crate::{Offset, StreamPath};
 
 /// Streams removed to make room for a creation at a path that expired streams hold.
@@ -69,6 +69,7 @@ impl Shared {
         let mut tickets = Vec::with_capacity(appends.len());
         {
             let mut inner = self.core.lock();
+            let _together = self.store.batch();
             let now = self.now();
             for ((path, append), body) in appends.iter().zip(bodies) {
                 let ticket = self.append_locked(&mut inner, now, path, append, body, &mut wakes);

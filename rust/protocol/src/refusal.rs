@@ -267,6 +267,7 @@ fn limit(error: &LimitError) -> Problem {
             "Too many producers",
             error.to_string(),
         ),
+        "max_fork_depth" => Problem::header("stream-forked-from", error.to_string()),
         "max_producer_id_bytes" => {
             long_header("producer-id", "the producer id (Producer-Id)", error)
         }

@@ -28,6 +28,7 @@ pub(crate) fn options(durability: &str, limits: Option<&Bound<'_, PyDict>>) -> P
             "max_json_depth" => options.max_json_depth = size(&name, &value)?,
             "max_producers_per_stream" => options.max_producers_per_stream = size(&name, &value)?,
             "max_streams" => options.max_streams = size(&name, &value)?,
+            "max_fork_depth" => options.max_fork_depth = size(&name, &value)?,
             "max_producer_id_bytes" => options.max_producer_id_bytes = size(&name, &value)?,
             "max_stream_seq_bytes" => options.max_stream_seq_bytes = size(&name, &value)?,
             "max_content_type_bytes" => options.max_content_type_bytes = size(&name, &value)?,

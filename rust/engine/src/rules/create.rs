@@ -81,7 +81,7 @@ pub(crate) fn decide_create(
             let content_type = request.content_type.clone();
             accept(state, now, request, content_type, request.expiry, None)
         }
-        Some(spec) => fork(state, now, request, spec),
+        Some(spec) => fork(state, now, request, spec, options),
     }
 }
 
@@ -117,6 +117,7 @@ fn fork(
     now: Millis,
     request: &CreateRequest<'_>,
     spec: &ForkSpec,
+    options: &Options,
 ) -> CreateDecision {
     let path = spec.source.clone();
     let source = match state.at(&spec.source) {
@@ -127,6 +128,11 @@ fn fork(
         }
         None => return CreateDecision::Refuse(None, CreateError::SourceNotFound { path }),
     };
+    let limit = options.max_fork_depth;
+    let depth = fork_depth(state, source, limit) + 1;
+    if let Err(limit) = within("forks of forks", "max_fork_depth", limit, depth) {
+        return CreateDecision::Refuse(Some(source.last_end), limit.into());
+    }
     let refuse = |error| CreateDecision::Refuse(Some(source.last_end), error);
     if let Some(got) = &request.content_type
         && !same_type(got, &source.content_type)
@@ -160,6 +166,14 @@ fn fork(
         request.expiry.or(source.expiry()),
         Some(origin),
     )
+}
+
+/// How many streams a stream reads through, as far as `most`: every read walks them under the lock.
+fn fork_depth(state: &State, stream: &Stream, most: usize) -> usize {
+    let source = |stream: &&Stream| state.stream(stream.origin()?.source);
+    std::iter::successors(source(&stream), source)
+        .take(most)
+        .count()
 }
 
 enum Point {
@@ -269,20 +283,4 @@ pub(crate) fn info(stream: &Stream, horizon: Lsn) -> StreamInfo {
         expiry: stream.expiry(),
         created_at: time(stream.created_at),
     }
-}
-
-/// Whether a content type is `type/subtype` of token characters, with or without parameters.
-pub(crate) fn is_content_type(text: &str) -> bool {
-    let token = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-    };
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    text.bytes()
-        .all(|b| b == b'\t' || (b' '..0x7f).contains(&b))
-        && essence
-            .split_once('/')
-            .is_some_and(|(kind, subtype)| token(kind) && token(subtype))
 }

@@ -12,6 +12,6 @@ pub(crate) use append::{AppendDecision, decide_append};
 pub(crate) use apply::apply;
 pub(crate) use change::{TrimDecision, decide_delete, decide_trim};
 pub(crate) use create::{
-    CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, decide_create, info, is_content_type,
+    CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, decide_create, info,
 };
 pub(crate) use lookup::lookup;

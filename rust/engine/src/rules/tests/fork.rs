@@ -260,3 +260,25 @@ fn what_a_fork_reads_stays_until_its_removal_is_durable() {
     table.commit();
     assert!(table.stream("src").index.is_empty());
 }
+
+#[test]
+fn a_chain_of_forks_has_a_longest() {
+    let mut table = Table::new();
+    table.options.max_fork_depth = 3;
+    table.create("0", text()).unwrap();
+    for depth in 1..=3 {
+        let source = (depth - 1).to_string();
+        table.create(&depth.to_string(), fork_of(&source)).unwrap();
+    }
+    for _ in 0..2 {
+        let refusal = table.create("4", fork_of("3")).unwrap_err();
+        let CreateError::Limit(limit) = refusal else {
+            panic!("{refusal}");
+        };
+        assert_eq!((limit.limit, limit.value), (3, 4));
+        assert_eq!(limit.flag, "max_fork_depth");
+        // A source that is deleted is read through all the same.
+        table.delete("1").ok();
+    }
+    table.create("beside", fork_of("2")).unwrap();
+}
