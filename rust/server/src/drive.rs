@@ -1,0 +1,177 @@
+//! Drives the exchange of a connection and writes its answer.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use durastream_protocol::{Response, Step};
+
+use crate::answer::{self, Manner};
+use crate::blocking::Job;
+use crate::body::Body;
+use crate::connection::{Connection, Flow, KEEP_ALIVE_DRAIN, Phase};
+use crate::desk::Desk;
+
+/// A body up to this is copied behind its head, to leave in one write.
+const COPIED_BYTES: usize = 8 << 10;
+
+impl Connection {
+    /// Steps the exchange until it wants something.
+    pub(crate) fn step(&mut self, desk: &mut Desk) -> io::Result<Flow> {
+        loop {
+            let Some(exchange) = &mut self.exchange else {
+                return Ok(Flow::Close);
+            };
+            match exchange.step(desk.now) {
+                Step::NeedBody { limit } => {
+                    if let Body::Length(size) = self.body
+                        && size > limit as u64
+                    {
+                        exchange.body_too_large(Some(size));
+                        continue;
+                    }
+                    if self.body.ended() {
+                        exchange.body(Bytes::new());
+                        continue;
+                    }
+                    if std::mem::take(&mut self.framing.expects) && self.input.is_empty() {
+                        self.output
+                            .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+                    }
+                    self.since = desk.now;
+                    self.phase = Phase::Body { limit };
+                    return Ok(Flow::Go);
+                }
+                Step::Respond(response) => return self.respond(desk, response),
+                Step::Start(response) => self.start(desk, &response),
+                Step::Chunk(data) => {
+                    self.chunk(data);
+                    return Ok(Flow::Go);
+                }
+                Step::End => {
+                    if self.chunked {
+                        self.output.push(Bytes::from_static(b"0\r\n\r\n"));
+                    }
+                    self.finish(desk);
+                    return Ok(Flow::Go);
+                }
+                Step::Wait { until } => {
+                    // An acknowledgement comes with the next commit, whatever the client does.
+                    if until.is_some() && self.input.hung_up() {
+                        return Ok(Flow::Close);
+                    }
+                    self.phase = Phase::Waiting { until, token: None };
+                    desk.waiting.push(crate::slots::slot_of(desk.current));
+                    return Ok(Flow::Go);
+                }
+                Step::Block => {
+                    let Some(exchange) = self.exchange.take() else {
+                        return Ok(Flow::Close);
+                    };
+                    let job = Job {
+                        exchange,
+                        token: desk.current,
+                        mailbox: Arc::clone(&desk.mailbox),
+                    };
+                    self.phase = Phase::Blocked;
+                    // Its threads end after the loops only.
+                    let sent = desk.blocking.send(job).is_ok();
+                    return Ok(if sent { Flow::Go } else { Flow::Close });
+                }
+                step => {
+                    tracing::error!(?step, "a step that this listener does not know");
+                    return Ok(Flow::Close);
+                }
+            }
+        }
+    }
+
+    /// Writes a whole response.
+    pub(crate) fn respond(&mut self, desk: &mut Desk, response: Response) -> io::Result<Flow> {
+        self.chunked = false;
+        self.encode_head(desk, &response);
+        let silent = self.framing.is_head || matches!(response.status, 204 | 304);
+        let body = if silent { Vec::new() } else { response.body };
+        if body.iter().map(Bytes::len).sum::<usize>() <= COPIED_BYTES {
+            for piece in &body {
+                desk.out.extend_from_slice(piece);
+            }
+            self.output.write(&self.stream, &desk.out)?;
+        } else {
+            self.output.push(Bytes::copy_from_slice(&desk.out));
+            for piece in body {
+                self.output.push(piece);
+            }
+        }
+        self.finish(desk);
+        Ok(Flow::Go)
+    }
+
+    /// Queues the head of a response that comes in pieces; it leaves with the first of them.
+    fn start(&mut self, desk: &mut Desk, response: &Response) {
+        self.chunked = self.framing.http11;
+        // HTTP/1.0 has no other end for a body without length.
+        self.close |= !self.chunked;
+        self.encode_head(desk, response);
+        self.output.push(Bytes::copy_from_slice(&desk.out));
+    }
+
+    fn chunk(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if !self.chunked {
+            self.output.push(data);
+            return;
+        }
+        self.output
+            .push(Bytes::from(format!("{:x}\r\n", data.len())));
+        self.output.push(data);
+        self.output.push(Bytes::from_static(b"\r\n"));
+    }
+
+    fn encode_head(&mut self, desk: &mut Desk, response: &Response) {
+        self.close |= desk.stopping || self.too_much_unread();
+        let manner = Manner {
+            http11: self.framing.http11,
+            close: self.close,
+            chunked: self.chunked,
+        };
+        desk.out.clear();
+        answer::encode(&mut desk.out, response, &desk.date, manner);
+    }
+
+    /// Whether the rest of the request body is not worth reading to keep the connection.
+    fn too_much_unread(&self) -> bool {
+        match self.body {
+            Body::Ended => false,
+            Body::Length(left) => self.framing.expects || left > KEEP_ALIVE_DRAIN,
+            Body::Chunked(_) => true,
+        }
+    }
+
+    /// The answer is out (or queued): on to the next request, or to the end.
+    fn finish(&mut self, desk: &Desk) {
+        self.exchange = None;
+        self.since = desk.now;
+        if !self.close {
+            if self.body.ended() {
+                self.next_request(desk);
+            } else {
+                let left = KEEP_ALIVE_DRAIN;
+                self.phase = Phase::Discard { left };
+            }
+        } else if self.body.ended() && self.input.is_empty() && self.framing.http11 {
+            self.phase = Phase::Closing;
+        } else {
+            let left = desk.limits.linger_bytes;
+            self.phase = Phase::Linger { left, shut: false };
+        }
+    }
+
+    /// Ready for the next request.
+    pub(crate) fn next_request(&mut self, desk: &Desk) {
+        self.since = desk.now;
+        self.phase = Phase::Head;
+    }
+}

@@ -1,0 +1,40 @@
+//! Bounds and deadlines of the listener.
+
+use std::time::Duration;
+
+/// Bounds and deadlines of the listener. Every one has a default.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Loops, one thread each; default: one per core.
+    pub loops: usize,
+    /// Connections open at once; more are answered 503 and closed; default 10,000.
+    pub max_connections: usize,
+    /// Request line and header fields of one request, in bytes; default 64 KiB.
+    pub max_header_bytes: usize,
+    /// Request bodies being received at once, all together, in bytes; default 1 GiB.
+    pub max_upload_bytes: usize,
+    /// How long a connection may be idle, or take to send a request head; default 75 s.
+    pub keep_alive: Duration,
+    /// How long a peer may send nothing of a body, or take nothing of an answer; default 30 s.
+    pub stall: Duration,
+    /// How long the unread rest of a request body is read and dropped after its answer; default 30 s.
+    pub linger: Duration,
+    /// How much of it is read and dropped, in bytes; default 1 GiB.
+    pub linger_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            loops: std::thread::available_parallelism().map_or(1, usize::from),
+            max_connections: 10_000,
+            max_header_bytes: 64 << 10,
+            max_upload_bytes: 1 << 30,
+            keep_alive: Duration::from_secs(75),
+            stall: Duration::from_secs(30),
+            linger: Duration::from_secs(30),
+            linger_bytes: 1 << 30,
+        }
+    }
+}
