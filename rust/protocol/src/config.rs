@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-/// Choices and limits of the protocol layer. Every one has a default.
+/// The longest of the durations below; a longer one is taken as this, so that every deadline is a time
+/// that a clock can say.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Choices and limits of the protocol layer. Every one has a default; no duration is over a year.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
@@ -24,6 +28,21 @@ pub struct Config {
     pub hold_count: usize,
     /// Most body bytes held at once; default 64 MiB.
     pub hold_bytes: usize,
+}
+
+impl Config {
+    /// The same with every value within bounds.
+    pub(crate) fn bounded(mut self) -> Self {
+        for duration in [
+            &mut self.long_poll_timeout,
+            &mut self.sse_max,
+            &mut self.sse_heartbeat,
+            &mut self.hold_time,
+        ] {
+            *duration = LONGEST.min(*duration);
+        }
+        self
+    }
 }
 
 impl Default for Config {

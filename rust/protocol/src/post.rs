@@ -124,13 +124,15 @@ fn resolve(engine: &Engine, path: &StreamPath, tails: &[Tail]) -> Result<Vec<Off
         lsn: head.lsn,
         problem: refusal::lookup(&error),
     })?;
-    let offsets: Vec<Offset> = tails
+    let mut offsets: Vec<Offset> = tails
         .iter()
         .filter_map(|tail| match *tail {
             Tail::Offset(offset) => Some(offset),
             Tail::Read { id, end } => (id == info.id).then_some(end),
         })
         .collect();
+    // Last comes what is tried first.
+    offsets.sort_by_key(|offset| is_at(*offset, info.tail));
     if offsets.is_empty() {
         return Err(Refused {
             lsn: head.lsn,
@@ -244,23 +246,33 @@ impl Attempt {
         }
     }
 
-    /// Tries.
+    /// Tries. Of several tails that `If-Match` allows it is the one that is there, or has been moments
+    /// ago: the body is checked once, and once more only when the tail moved on to another of them.
     pub(crate) fn run(self, engine: &Engine) -> Tried {
-        let Some((last, others)) = self.tails.as_deref().and_then(|t| t.split_last()) else {
+        let Some((first, mut others)) = self.tails.and_then(|mut tails| {
+            let first = tails.pop()?;
+            Some((first, tails))
+        }) else {
             return engine.append(&self.path, self.append);
         };
-        for tail in others {
-            let mut append = self.append.clone();
-            append.if_tail = Some(*tail);
-            let tried = engine.append(&self.path, append);
-            if !matches!(tried.outcome, Err(AppendError::TailMoved { .. })) {
-                return tried;
-            }
-        }
         let mut append = self.append;
-        append.if_tail = Some(*last);
-        engine.append(&self.path, append)
+        append.if_tail = Some(first);
+        loop {
+            let tried = engine.append(&self.path, append.clone());
+            let Err(AppendError::TailMoved { tail, .. }) = tried.outcome else {
+                return tried;
+            };
+            let Some(listed) = others.iter().position(|other| is_at(*other, tail)) else {
+                return tried;
+            };
+            append.if_tail = Some(others.swap_remove(listed));
+        }
     }
+}
+
+/// Whether a tail that a client named, maybe without saying of which stream, is this one.
+fn is_at(named: Offset, tail: Offset) -> bool {
+    named.position == tail.position && [0, tail.incarnation].contains(&named.incarnation)
 }
 
 /// What the request says about the status of a success.

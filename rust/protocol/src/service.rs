@@ -43,8 +43,9 @@ impl Shared {
 }
 
 impl Service {
-    /// Wraps an engine. Base paths are normalised here.
+    /// Wraps an engine. Base paths are normalised here, durations bounded.
     pub fn new(engine: Engine, config: Config) -> Result<Self, ConfigError> {
+        let config = config.bounded();
         Ok(Self {
             shared: Arc::new(Shared {
                 router: Router::new(&config.base_paths)?,

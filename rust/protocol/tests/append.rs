@@ -319,6 +319,29 @@ fn if_match_appends_only_at_the_named_tail() {
 }
 
 #[test]
+fn any_of_the_tails_listed_may_be_the_one_and_the_body_is_checked_once() {
+    let server = Server::new();
+    let mut tails = vec![server.create("a", "text/plain", "")];
+    for _ in 0..15 {
+        tails.push(server.expect(204, post("x")).next_offset().to_owned());
+    }
+    let before = server.service.engine().stats().refusals;
+    for at in [0, 7, 15] {
+        let mut list = tails.clone();
+        list.swap(at, 15);
+        let next = server.expect(204, post("y").header("if-match", list.join(", ")));
+        let next = next.next_offset().to_owned();
+        server.expect(412, post("no").header("if-match", list.join(", ")));
+        tails[15] = next;
+    }
+    let refused = server.service.engine().stats().refusals - before;
+    assert_eq!(
+        refused, 3,
+        "each 412 came of one attempt, each 204 of none before it"
+    );
+}
+
+#[test]
 fn a_tag_of_another_stream_or_an_earlier_life_is_not_the_tail() {
     let server = server();
     server.append("a", "text/plain", "one");

@@ -156,3 +156,24 @@ fn a_long_poll_may_be_revalidated() {
     let reply = server.expect(304, Request::get(target).header("if-none-match", etag));
     assert!(reply.header("stream-cursor").is_some());
 }
+
+#[test]
+fn times_beyond_what_a_clock_can_say_are_taken_as_long_ones() {
+    let server = Server::with(|_, config| {
+        config.long_poll_timeout = Duration::MAX;
+        config.sse_max = Duration::MAX;
+        config.sse_heartbeat = Duration::MAX;
+        config.hold_time = Duration::MAX;
+    });
+    let tail = server.create("a", "text/plain", "");
+    for live in ["long-poll", "sse"] {
+        let mut request = server.begin(&Request::get(&format!("a?offset={tail}&live={live}")));
+        if live == "sse" {
+            request.head();
+            request.chunk();
+        }
+        request.waiting();
+    }
+    let mut early = server.begin(&Request::post("a", "text/plain", "x").producer("p", 0, 1));
+    early.waiting();
+}
