@@ -16,6 +16,10 @@ pub(crate) enum Ask {
     },
     Delete,
     Read,
+    /// With a reader that found the stream of this life in an earlier call.
+    ReadOn {
+        life: u64,
+    },
     Head,
 }
 
@@ -70,6 +74,14 @@ impl Stream {
     fn tail(&self) -> u64 {
         self.content.len() as u64
     }
+
+    fn read(&self) -> Answer {
+        Answer::Read {
+            life: self.life,
+            content: self.content.clone(),
+            closed: self.closed,
+        }
+    }
 }
 
 /// What is at the path, and the largest life there ever was.
@@ -95,12 +107,12 @@ impl Model {
                 None => Answer::NotFound,
             },
             Ask::Read => match &next.stream {
-                Some(stream) => Answer::Read {
-                    life: stream.life,
-                    content: stream.content.clone(),
-                    closed: stream.closed,
-                },
+                Some(stream) => stream.read(),
                 None => Answer::NotFound,
+            },
+            Ask::ReadOn { life } => match &next.stream {
+                Some(stream) if stream.life == *life => stream.read(),
+                _ => Answer::NotFound,
             },
             Ask::Head => match &next.stream {
                 Some(stream) => Answer::Head {

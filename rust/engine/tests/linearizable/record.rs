@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use durastream_engine::{
     Append, AppendError, ChangeError, Create, CreateError, Engine, From, LookupError, PageError,
-    Ticket,
+    Reader, Ticket,
 };
 
 use super::check::Call;
@@ -32,6 +32,9 @@ pub(crate) struct Round {
     pub(crate) patience: Patience,
 }
 
+/// A thread's last reader, where it found what, and of which life.
+type Kept = Option<(u64, u64, Reader)>;
+
 /// Few random bits that any run repeats.
 struct Dice(u64);
 
@@ -56,13 +59,30 @@ pub(crate) fn record(engine: &Engine, round: Round) -> Vec<Vec<Call>> {
                 scope.spawn(move || {
                     let mut dice = Dice((round.number * THREADS + thread + 1) << 20 | 0x5bd1);
                     let mut calls = Vec::new();
+                    let mut kept = None;
                     start.wait();
                     for number in 0..CALLS {
-                        let place = dice.roll(PATHS);
-                        let ask = ask(&mut dice, thread, number);
+                        let mut place = dice.roll(PATHS);
+                        let ask = match ask(&mut dice, thread, number) {
+                            // Every other reading goes on with what was found before.
+                            Ask::Read if number % 2 == 1 && kept.is_some() => {
+                                let (before, life, _) = kept.as_ref().unwrap();
+                                place = *before;
+                                Ask::ReadOn { life: *life }
+                            }
+                            other => other,
+                        };
                         let at = format!("{:?}/{}/{place}", round.patience, round.number);
                         let began = clock.fetch_add(1, Ordering::SeqCst);
-                        let answer = answer(engine, &at, &ask, round.patience, &mut dice);
+                        let answer = answer(
+                            engine,
+                            &at,
+                            &ask,
+                            round.patience,
+                            &mut dice,
+                            place,
+                            &mut kept,
+                        );
                         let ended = clock.fetch_add(1, Ordering::SeqCst);
                         calls.push((
                             place as usize,
@@ -115,7 +135,15 @@ fn ask(dice: &mut Dice, thread: u64, number: u64) -> Ask {
     }
 }
 
-fn answer(engine: &Engine, at: &str, ask: &Ask, patience: Patience, dice: &mut Dice) -> Answer {
+fn answer(
+    engine: &Engine,
+    at: &str,
+    ask: &Ask,
+    patience: Patience,
+    dice: &mut Dice,
+    place: u64,
+    kept: &mut Kept,
+) -> Answer {
     let at = path(at);
     // Between decision and durability others must have their chance.
     let idle = dice.roll(40);
@@ -156,21 +184,20 @@ fn answer(engine: &Engine, at: &str, ask: &Ask, patience: Patience, dice: &mut D
             Err(ChangeError::Lookup(LookupError::NotFound { .. })) => Answer::NotFound,
             Err(error) => panic!("{error}"),
         },
-        Ask::Read => {
-            let reader = match told(engine, engine.reader(&at), patience, idle) {
-                Ok(reader) => reader,
-                Err(LookupError::NotFound { .. }) => return Answer::NotFound,
-                Err(error) => panic!("{error}"),
-            };
-            match reader.page(From::Start, usize::MAX) {
-                Ok(page) => Answer::Read {
-                    life: page.next.incarnation,
-                    content: String::from_utf8(page.chunks.concat()).unwrap(),
-                    closed: page.closed,
-                },
-                Err(PageError::Lookup(LookupError::NotFound { .. })) => Answer::NotFound,
-                Err(error) => panic!("{error}"),
+        Ask::Read => match told(engine, engine.reader(&at), patience, idle) {
+            Ok(reader) => {
+                let answer = page(&reader);
+                if let Answer::Read { life, .. } = answer {
+                    *kept = Some((place, life, reader));
+                }
+                answer
             }
+            Err(LookupError::NotFound { .. }) => Answer::NotFound,
+            Err(error) => panic!("{error}"),
+        },
+        Ask::ReadOn { .. } => {
+            let (_, _, reader) = kept.as_ref().unwrap();
+            page(reader)
         }
         Ask::Head => match told(engine, engine.head(&at), patience, idle) {
             Ok(info) => Answer::Head {
@@ -181,6 +208,18 @@ fn answer(engine: &Engine, at: &str, ask: &Ask, patience: Patience, dice: &mut D
             Err(LookupError::NotFound { .. }) => Answer::NotFound,
             Err(error) => panic!("{error}"),
         },
+    }
+}
+
+fn page(reader: &Reader) -> Answer {
+    match reader.page(From::Start, usize::MAX) {
+        Ok(page) => Answer::Read {
+            life: page.next.incarnation,
+            content: String::from_utf8(page.chunks.concat()).unwrap(),
+            closed: page.closed,
+        },
+        Err(PageError::Lookup(LookupError::NotFound { .. })) => Answer::NotFound,
+        Err(error) => panic!("{error}"),
     }
 }
 
