@@ -25,7 +25,8 @@ use crate::segment::{Reserve, Segment};
 use crate::survey::Survey;
 use crate::window::Window;
 
-/// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`.
+/// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`; and
+/// `tail`, then `sync_failed`.
 pub(crate) struct FileWal {
     home: Home,
     manifest: Arc<ManifestFile>,
@@ -36,6 +37,8 @@ pub(crate) struct FileWal {
     /// Segments that groups were promised to, with the LSN at which each begins.
     planned: Mutex<VecDeque<(Lsn, Reserve)>>,
     tail: Mutex<Tail>,
+    /// Held during a sync; whether one failed.
+    sync_failed: Mutex<bool>,
     bytes: AtomicU64,
     syncs: AtomicU64,
     sync_nanos: AtomicU64,
@@ -74,6 +77,7 @@ impl FileWal {
                 end: manifest.synced(),
             }),
             manifest,
+            sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
             sync_nanos: AtomicU64::new(0),
@@ -199,12 +203,26 @@ impl FileWal {
         segments.get(index).map(Arc::clone)
     }
 
+    /// Syncs `segment`, which makes everything below `end` synced.
+    ///
+    /// IMPORTANT: one at a time, and none after one that failed. The kernel tells of a failure once:
+    /// of two syncs the other would succeed, and prove nothing.
     fn sync_segment(&self, segment: &Segment, end: Lsn) -> Result<(), Failure> {
+        let mut failed = self.sync_failed.lock();
+        if *failed {
+            return Err(Failure {
+                file: segment.path.clone(),
+                operation: "fdatasync",
+                source: std::io::Error::other("an earlier sync failed"),
+            });
+        }
+        if self.manifest.synced() >= end {
+            return Ok(());
+        }
         let begun = Instant::now();
-        segment
-            .file
-            .sync_data()
-            .during("fdatasync", &segment.path)?;
+        let synced = segment.file.sync_data();
+        *failed = synced.is_err();
+        synced.during("fdatasync", &segment.path)?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
         self.sync_nanos
             .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
