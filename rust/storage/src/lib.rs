@@ -17,6 +17,8 @@ mod error;
 mod filling;
 mod frame;
 pub mod fs;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod group;
 mod home;
 mod hot;

@@ -5,7 +5,7 @@ mod apply;
 mod change;
 mod create;
 mod lookup;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod tests;
 
 pub(crate) use append::{AppendDecision, decide_append};
@@ -15,3 +15,5 @@ pub(crate) use create::{
     CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, decide_create, info,
 };
 pub(crate) use lookup::lookup;
+#[cfg(fuzzing)]
+pub(crate) use tests::script;
