@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, final
 from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
+from durastream._native_listener import NativeListener as NativeListener
 from durastream._shapes import Backup, Examined, Fault, Frame, Repaired
 from durastream.errors import DurableStreamError
 
@@ -23,6 +24,7 @@ __all__ = [
     "Engine",
     "Exchange",
     "ListPage",
+    "NativeListener",
     "Offset",
     "Page",
     "Pending",
@@ -343,8 +345,7 @@ class Pending(Generic[_T_co]):
     """An outcome that may be told once the log is durable up to it."""
 
     @property
-    def ready(self) -> bool:
-        """Whether it may be told now."""
+    def ready(self) -> bool: ...
     def register(self, queue: CompletionQueue, token: int) -> None:
         """Tell `queue` when it may be told, or never will be."""
     def result(self) -> _T_co:

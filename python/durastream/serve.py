@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from durastream import __version__, _logs
+from durastream._native import NativeListener
 from durastream.asgi import create_app
 from durastream.engine import LogEngine
 from durastream.errors import DurableStreamError
@@ -38,24 +39,26 @@ def serve(settings: Settings) -> int:
     _logs.configure(settings.log_level, settings.log_format)
     _raise_descriptor_limit(settings.max_connections)
     try:
+        if settings.listener == "native":
+            return _run_native(settings, _open(settings))
         tls = _tls(settings)
-        sock = _listen(settings)
+        with _listen(settings) as sock:
+            return _run(settings, _open(settings), sock, tls)
     except ServeError as error:
         return _fail(str(error))
-    with sock:
-        try:
-            engine = LogEngine(
-                settings.data, durability=settings.durability, **settings.engine_limits()
-            )
-        except (DurableStreamError, OSError, ValueError) as error:
-            return _fail(f"--data {settings.data}: {error}")
-        except KeyboardInterrupt:
-            return _fail("interrupted while opening the log")
-        return _run(settings, engine, sock, tls)
 
 
 class ServeError(Exception):
     """The server cannot start."""
+
+
+def _open(settings: Settings) -> LogEngine:
+    try:
+        return LogEngine(settings.data, durability=settings.durability, **settings.engine_limits())
+    except (DurableStreamError, OSError, ValueError) as error:
+        raise ServeError(f"--data {settings.data}: {error}") from None
+    except KeyboardInterrupt:
+        raise ServeError("interrupted while opening the log") from None
 
 
 def _fail(message: str) -> int:
@@ -79,10 +82,14 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         return open_socket(settings.host, settings.port)
     except OSError as error:
-        raise ServeError(
-            f"cannot listen on --host {settings.host} --port {settings.port}: "
-            f"{error.strerror or error}; free the port, or give another (0 takes any)"
-        ) from None
+        raise _cannot_listen(settings, error) from None
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> ServeError:
+    return ServeError(
+        f"cannot listen on --host {settings.host} --port {settings.port}: "
+        f"{error.strerror or error}; free the port, or give another (0 takes any)"
+    )
 
 
 def _raise_descriptor_limit(connections: int) -> None:
@@ -100,11 +107,9 @@ def _raise_descriptor_limit(connections: int) -> None:
         )
 
 
-def _run(
-    settings: Settings, engine: LogEngine, sock: socket.socket, tls: ssl.SSLContext | None
-) -> int:
+def _app(settings: Settings, engine: LogEngine) -> DurableStreams:
     try:
-        app = create_app(
+        return create_app(
             engine,
             probes=True,
             max_upload_bytes=settings.max_upload,
@@ -121,7 +126,32 @@ def _run(
         )
     except ValueError as error:
         engine.close()
-        return _fail(f"{error}")
+        raise ServeError(f"{error}") from None
+
+
+def _run_native(settings: Settings, engine: LogEngine) -> int:
+    try:
+        listener = NativeListener(
+            _app(settings, engine).service,
+            settings.host,
+            settings.port,
+            max_connections=settings.max_connections,
+            max_header_bytes=settings.max_header,
+            max_upload_bytes=settings.max_upload,
+            keep_alive=settings.keep_alive,
+            stall=settings.stall_timeout,
+        )
+    except OSError as error:
+        engine.close()
+        raise _cannot_listen(settings, error) from None
+    banner = _banner(settings, "http", listener.port)
+    return trio.run(_serve_native, engine, listener, settings.shutdown_grace, banner)
+
+
+def _run(
+    settings: Settings, engine: LogEngine, sock: socket.socket, tls: ssl.SSLContext | None
+) -> int:
+    app = _app(settings, engine)
     limits = Limits(
         max_connections=settings.max_connections,
         max_header_bytes=settings.max_header,
@@ -132,18 +162,38 @@ def _run(
         problem=app.service.problem,
     )
     listener = Listener(app, [sock], limits=limits, tls=tls)
-    url = _url(settings, sock, tls)
-    banner = (
-        f"durable-streams {__version__} serving {url} data={settings.data} "
-        f"durability={settings.durability}"
-    )
+    banner = _banner(settings, "http" if tls is None else "https", sock.getsockname()[1])
     return trio.run(_serve, engine, app, listener, banner)
 
 
-def _url(settings: Settings, sock: socket.socket, tls: ssl.SSLContext | None) -> str:
+def _banner(settings: Settings, scheme: str, port: int) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    scheme = "http" if tls is None else "https"
-    return f"{scheme}://{host}:{sock.getsockname()[1]}{settings.base_path[0]}"
+    return (
+        f"durable-streams {__version__} serving {scheme}://{host}:{port}{settings.base_path[0]} "
+        f"data={settings.data} durability={settings.durability}"
+    )
+
+
+async def _serve_native(
+    engine: LogEngine, listener: NativeListener, grace: float, banner: str
+) -> int:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            print(banner, flush=True)  # noqa: T201
+            number = await anext(signals)
+            log.info(
+                "%s: finishing %d connections", signal.Signals(number).name, listener.connections
+            )
+            nursery.start_soon(_stop_at_once, signals, listener)
+            await trio.to_thread.run_sync(listener.stop, grace)
+            nursery.cancel_scope.cancel()
+        return await _close(engine)
+
+
+async def _stop_at_once(signals: AsyncIterator[int], listener: NativeListener) -> None:
+    """Another signal ends what is left."""
+    async for _ in signals:
+        await trio.to_thread.run_sync(listener.stop, 0.0)
 
 
 async def _serve(engine: LogEngine, app: DurableStreams, listener: Listener, banner: str) -> int:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PREFIX = "DURASTREAM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+LISTENERS = ("hypercorn", "native")
 FRAME_BYTES = 128 << 20
 """The engine's default for `frame_bytes`."""
 MAX_FRAME_BYTES = 1 << 30
@@ -168,6 +169,8 @@ SETTINGS: tuple[Setting, ...] = (
         ("data", str, "./data", "DIR", "data directory, made when missing"),
         ("host", _host, "127.0.0.1", "HOST", "address to listen on"),
         ("port", _port, "4437", "PORT", "port to listen on; 0 takes a free one and prints it"),
+        ("listener", _one_of(LISTENERS), "hypercorn", "NAME",
+         "hypercorn, or native: faster, HTTP/1.1 without TLS as yet"),
         ("tls_cert", _file, None, "FILE", "PEM certificate chain; serves https, with ALPN"),
         ("tls_key", _file, None, "FILE", "PEM private key of the certificate"),
     ),
@@ -259,6 +262,11 @@ class Settings:
             )
             raise SettingError(
                 given, f"needs {lacks} as well; give both, or neither for plain http"
+            )
+        if self.listener == "native" and self.tls_cert is not None:
+            raise SettingError(
+                "--listener",
+                "native serves no TLS as yet; give --listener hypercorn, or leave --tls-cert out",
             )
         if self.max_body > MAX_FRAME_BYTES:
             raise SettingError("--max-body", f"{self.max_body} is too large; give at most 1GiB")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from durastream.settings import LISTENERS
 from support.server import Server
 
 HERE = Path(__file__).parent
@@ -24,19 +25,21 @@ LEFT_OUT_TESTS = 6
 
 @pytest.mark.conformance
 @pytest.mark.timeout(SUITE_SECONDS + 60)
+@pytest.mark.parametrize("listener", LISTENERS)
 def test_the_official_suite_passes_but_for_subscriptions(
+    listener: str,
     server_factory: Callable[..., Server],
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS))
+    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS), "--listener", listener)
     report = run_suite(server.url, tmp_path / "report.json")
 
     cases = [case for file in report["testResults"] for case in file["assertionResults"]]
     left_out = [case for case in cases if case["ancestorTitles"][0] == LEFT_OUT_GROUP]
     counted = [case for case in cases if case["ancestorTitles"][0] != LEFT_OUT_GROUP]
     outcomes = Counter(case["status"] for case in counted)
-    record_property("conformance", summary(outcomes, len(left_out)))
+    record_property("conformance", summary(listener, outcomes, len(left_out)))
 
     assert not [explain(case) for case in counted if case["status"] != "passed"]
     assert len(counted) >= EXPECTED_TESTS
@@ -65,9 +68,9 @@ def run_suite(url: str, report: Path) -> dict[str, Any]:
     return parsed
 
 
-def summary(outcomes: Counter[str], left_out: int) -> str:
+def summary(listener: str, outcomes: Counter[str], left_out: int) -> str:
     return (
-        f"official server suite: {outcomes['passed']} of {outcomes.total()} passed; "
+        f"official server suite on the {listener} listener: {outcomes['passed']} of {outcomes.total()} passed; "
         f"the {left_out} of group '{LEFT_OUT_GROUP}' left out"
     )
 

@@ -28,6 +28,7 @@ BAD = {
     "log_level": ["loud", "INFO"],
     "log_format": ["xml"],
     "tls_cert": ["/does/not/exist"],
+    "listener": ["uvicorn", ""],
 }
 CASES = [(name, text) for name, texts in BAD.items() for text in texts]
 

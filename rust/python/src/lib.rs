@@ -10,6 +10,7 @@ mod engine;
 mod errors;
 mod exchange;
 mod input;
+mod listener;
 mod offset;
 mod options;
 mod page;
@@ -32,6 +33,8 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::exchange::Exchange;
+    #[pymodule_export]
+    use crate::listener::NativeListener;
     #[pymodule_export]
     use crate::offset::Offset;
     #[pymodule_export]

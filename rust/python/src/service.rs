@@ -16,6 +16,13 @@ use crate::{buffer, input};
 #[pyclass(frozen, module = "durastream._native")]
 pub(crate) struct Service(PerProcess<core::Service>);
 
+impl Service {
+    /// The protocol, for the native listener.
+    pub(crate) fn core(&self) -> PyResult<&core::Service> {
+        self.0.get()
+    }
+}
+
 #[pymethods]
 impl Service {
     #[new]

@@ -1,0 +1,83 @@
+//! The native listener, started and stopped from Python.
+
+use std::time::Duration;
+
+use durastream_server::{Limits, Listener, StartError};
+use pyo3::exceptions::PyOSError;
+use pyo3::prelude::*;
+
+use crate::input;
+use crate::process::PerProcess;
+use crate::service::Service;
+
+/// An HTTP/1.1 listener on threads of its own.
+#[pyclass(frozen, module = "durastream._native")]
+pub(crate) struct NativeListener(PerProcess<Listener>);
+
+#[pymethods]
+impl NativeListener {
+    #[new]
+    #[pyo3(signature = (
+        service, host, port, *, max_connections=None, max_header_bytes=None, max_upload_bytes=None,
+        keep_alive=None, stall=None,
+    ))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "keyword-only limits, each with a default"
+    )]
+    fn start(
+        service: &Service,
+        host: &str,
+        port: u16,
+        max_connections: Option<usize>,
+        max_header_bytes: Option<usize>,
+        max_upload_bytes: Option<usize>,
+        keep_alive: Option<f64>,
+        stall: Option<f64>,
+    ) -> PyResult<Self> {
+        let seconds = |given: Option<f64>| given.map(input::seconds).transpose();
+        let mut limits = Limits::default();
+        limits.max_connections = max_connections.unwrap_or(limits.max_connections);
+        limits.max_header_bytes = max_header_bytes.unwrap_or(limits.max_header_bytes);
+        limits.max_upload_bytes = max_upload_bytes.unwrap_or(limits.max_upload_bytes);
+        limits.keep_alive = seconds(keep_alive)?.unwrap_or(limits.keep_alive);
+        limits.stall = seconds(stall)?.unwrap_or(limits.stall);
+        let listener = Listener::start(service.core()?.clone(), host, port, limits)
+            .map_err(|error| cannot_start(&error))?;
+        Ok(Self(PerProcess::new(listener)))
+    }
+
+    /// The port it listens on.
+    #[getter]
+    fn port(&self) -> PyResult<u16> {
+        Ok(self.0.get()?.address().port())
+    }
+
+    /// Connections open now.
+    #[getter]
+    fn connections(&self) -> PyResult<usize> {
+        Ok(self.0.get()?.connections())
+    }
+
+    /// Finishes what is in flight within `grace` seconds, then closes everything and returns.
+    fn stop(&self, py: Python<'_>, grace: f64) -> PyResult<()> {
+        let grace = if grace > 0.0 {
+            input::seconds(grace)?
+        } else {
+            Duration::ZERO
+        };
+        let listener = self.0.get()?;
+        py.detach(|| listener.stop(grace));
+        Ok(())
+    }
+}
+
+fn cannot_start(error: &StartError) -> PyErr {
+    let (StartError::Bind { source, .. } | StartError::System(source)) = error else {
+        return PyOSError::new_err(error.to_string());
+    };
+    match source.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, source.to_string())),
+        None => PyOSError::new_err(error.to_string()),
+    }
+}
