@@ -6,6 +6,7 @@ wake that comes after its wait was cancelled finds nobody and is dropped.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import enum
 import itertools
@@ -32,7 +33,7 @@ class TimedOut(enum.Enum):
 Woken: TypeAlias = "CommitFailure | Literal[TimedOut.TIMED_OUT] | None"
 
 
-class LoopQueue:
+class LoopQueue(abc.ABC):
     """The completion queue of one event loop."""
 
     TIMED_OUT: Final = TimedOut.TIMED_OUT
@@ -58,13 +59,13 @@ class LoopQueue:
             return TrioQueue.current_of_run()
         return AsyncioQueue.current_of_loop()
 
+    @abc.abstractmethod
     async def wait(self, register: Register, timeout: float | None) -> Woken:
         """Register a fresh token and resume at its wake, or after `timeout` seconds.
 
         Returns `None` or the failure that the wake carries, or `TIMED_OUT`. Cancellation withdraws
         the token.
         """
-        raise NotImplementedError
 
 
 class AsyncioQueue(LoopQueue):
