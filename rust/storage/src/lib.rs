@@ -34,6 +34,7 @@ mod stats;
 mod store;
 mod survey;
 mod tail;
+mod tenancy;
 mod wal;
 mod walk;
 mod window;
@@ -44,7 +45,8 @@ pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
 pub use stats::{RecoveryReport, StoreStats};
-pub use store::{Batch, Store};
+pub use store::{Batch, History, Store};
+pub use tenancy::Tenancy;
 
 /// A byte address in the endless log; 0 is before everything.
 pub type Lsn = u64;

@@ -32,6 +32,12 @@ pub struct StoreOptions {
     pub pending_bytes: usize,
     /// Largest payload of one frame; default 128 MiB, at most 1 GiB.
     pub frame_bytes: usize,
+    /// Full segments that may wait to be sealed before commits are slowed down; default 8.
+    pub seal_backlog: u64,
+    /// Bytes a second that compaction reads and writes at most; default 128 MiB.
+    pub compaction_bytes_per_second: u64,
+    /// Largest file that compaction makes of smaller ones, in bytes; default 4 GiB.
+    pub sealed_file_bytes: u64,
 }
 
 impl Default for StoreOptions {
@@ -42,6 +48,9 @@ impl Default for StoreOptions {
             hot_bytes: 256 << 20,
             pending_bytes: 256 << 20,
             frame_bytes: 128 << 20,
+            seal_backlog: 8,
+            compaction_bytes_per_second: 128 << 20,
+            sealed_file_bytes: 4 << 30,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::options::StoreOptions;
 use crate::stats::RecoveryReport;
 use crate::store::{Parts, Store};
 use crate::survey::{Survey, refuse_orphans};
+use crate::tenancy::{EverythingAlive, Tenancy};
 use crate::wal::FileWal;
 use crate::{CommitObserver, Frame, Lsn, checkpoint};
 
@@ -33,6 +34,7 @@ pub struct Recovering {
     replay_from: Lsn,
     closed_cleanly: bool,
     replayed: Option<Replayed>,
+    tenancy: Arc<dyn Tenancy>,
 }
 
 impl Recovering {
@@ -101,6 +103,7 @@ impl Recovering {
             replay_from,
             closed_cleanly,
             replayed: None,
+            tenancy: Arc::new(EverythingAlive),
         })
     }
 
@@ -134,7 +137,13 @@ impl Recovering {
             frames: replayed.frames,
             torn_bytes: replayed.torn_bytes,
             clean: self.closed_cleanly && replayed.end == self.manifest.synced(),
+            checkpoint_damage: None,
         })
+    }
+
+    /// Has `tenancy` say what is alive from `start` on; without, everything is.
+    pub fn set_tenancy(&mut self, tenancy: Arc<dyn Tenancy>) {
+        self.tenancy = tenancy;
     }
 
     /// Starts a fresh segment and the committer thread. Replays without showing, when nobody did.
@@ -151,6 +160,7 @@ impl Recovering {
             manifest: self.manifest,
             wal: Arc::new(self.wal),
             observer,
+            tenancy: self.tenancy,
             end: replayed.end,
         })
     }

@@ -16,6 +16,8 @@ pub struct RecoveryReport {
     pub torn_bytes: u64,
     /// Whether the last session closed the store.
     pub clean: bool,
+    /// Why the newest checkpoint could not be used; recovery then went on from the one before it.
+    pub checkpoint_damage: Option<String>,
 }
 
 /// A snapshot of counters.
@@ -48,4 +50,30 @@ pub struct StoreStats {
     pub durable_lsn: Lsn,
     /// The LSN behind everything pushed.
     pub end_lsn: Lsn,
+    /// Everything below this LSN is in sealed files, or was dead.
+    pub sealed_lsn: Lsn,
+    /// Sealed files now.
+    pub sealed_files: u64,
+    /// Their bytes.
+    pub sealed_bytes: u64,
+    /// Payload bytes in them that were alive when last asked: an estimate.
+    pub sealed_live_bytes: u64,
+    /// Full segments that wait to be sealed now.
+    pub sealing_backlog: u64,
+    /// Why sealing stands still, when it does.
+    pub sealing_halted: Option<String>,
+    /// Nanoseconds by which commits were delayed because sealing fell behind.
+    pub slowed_nanos: u64,
+    /// Bytes written by sealing.
+    pub sealed_written_bytes: u64,
+    /// Compactions done.
+    pub compactions: u64,
+    /// Bytes written by compaction.
+    pub compacted_bytes: u64,
+    /// Blocks of sealed files verified.
+    pub blocks_verified: u64,
+    /// Payloads read from memory.
+    pub reads_hot: u64,
+    /// Payloads read from files.
+    pub reads_cold: u64,
 }
