@@ -8,55 +8,61 @@
 [{'n': 1}]
 """
 
-from durastream._native import (
-    AppendResult,
-    CreateResult,
-    ListPage,
-    Offset,
-    Page,
-    RecoveryReport,
-    Stats,
-    StreamInfo,
-    __version__,
-)
-from durastream.aio import AsyncLogEngine
-from durastream.engine import LogEngine
-from durastream.errors import (
-    BackupFailed,
-    ContentTypeMismatch,
-    DataDamaged,
-    DirectoryInUse,
-    DirectoryNotEmpty,
-    DurableStreamError,
-    EngineClosed,
-    ForkedProcess,
-    FormatVersion,
-    InvalidContentType,
-    InvalidForkPoint,
-    InvalidInput,
-    InvalidOffset,
-    InvalidPath,
-    InvalidPayload,
-    InvalidProducer,
-    LimitExceeded,
-    LogFailed,
-    NotRepairable,
-    OffsetGone,
-    OpenFailed,
-    Overloaded,
-    PayloadTooDeep,
-    ProducerEpochStart,
-    ProducerFenced,
-    ProducerGap,
-    ReadFailed,
-    SeqConflict,
-    StorageFull,
-    StreamClosed,
-    StreamDeleted,
-    StreamExists,
-    StreamNotFound,
-    TailMoved,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from durastream._native import (
+        AppendResult,
+        CreateResult,
+        ListPage,
+        Offset,
+        Page,
+        RecoveryReport,
+        Stats,
+        StreamInfo,
+        __version__,
+    )
+    from durastream.aio import AsyncLogEngine
+    from durastream.engine import LogEngine
+    from durastream.errors import (
+        BackupFailed,
+        ContentTypeMismatch,
+        DataDamaged,
+        DirectoryInUse,
+        DirectoryNotEmpty,
+        DurableStreamError,
+        EngineClosed,
+        ForkedProcess,
+        FormatVersion,
+        InvalidContentType,
+        InvalidForkPoint,
+        InvalidInput,
+        InvalidOffset,
+        InvalidPath,
+        InvalidPayload,
+        InvalidProducer,
+        LimitExceeded,
+        LogFailed,
+        NotRepairable,
+        OffsetGone,
+        OpenFailed,
+        Overloaded,
+        PayloadTooDeep,
+        ProducerEpochStart,
+        ProducerFenced,
+        ProducerGap,
+        ReadFailed,
+        SeqConflict,
+        StorageFull,
+        StreamClosed,
+        StreamDeleted,
+        StreamExists,
+        StreamNotFound,
+        TailMoved,
+    )
 
 __all__ = [
     "LogEngine",
@@ -105,3 +111,37 @@ __all__ = [
     "ForkedProcess",
     "__version__",
 ]
+
+# Loaded when first used: a program pays for what it uses, and one that only has this package installed
+# beside its pytest for nothing.
+_HOMES = {
+    "durastream._native": (
+        "AppendResult",
+        "CreateResult",
+        "ListPage",
+        "Offset",
+        "Page",
+        "RecoveryReport",
+        "Stats",
+        "StreamInfo",
+        "__version__",
+    ),
+    "durastream.aio": ("AsyncLogEngine",),
+    "durastream.engine": ("LogEngine",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("aio", "engine", "errors")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (of the type that the imports above say)
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME.get(name, "durastream.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
