@@ -17,6 +17,7 @@ pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.next";
 pub(crate) const TORN: &str = "torn";
 const SEGMENT_EXTENSION: &str = "wal";
 const CHECKPOINT_EXTENSION: &str = "checkpoint";
+const SEALED_EXTENSION: &str = "sealed";
 
 /// A data directory on a file system.
 #[derive(Clone)]
@@ -54,6 +55,10 @@ impl Home {
             .join(format!("{number:016}.{CHECKPOINT_EXTENSION}"))
     }
 
+    pub(crate) fn sealed(&self, number: u64) -> PathBuf {
+        self.dir.join(format!("{number:016}.{SEALED_EXTENSION}"))
+    }
+
     pub(crate) fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn FsFile>, Failure> {
         self.fs.open(path, how).during("open", path)
     }
@@ -81,7 +86,7 @@ impl Home {
         self.fs.sync_dir(&self.dir).during("fsync", &self.dir)
     }
 
-    /// Segment and checkpoint files found, by kind.
+    /// Segments, checkpoints and sealed files found, by kind.
     pub(crate) fn list(&self) -> Result<Listing, Failure> {
         let mut listing = Listing::default();
         for path in self.fs.list(&self.dir).during("list", &self.dir)? {
@@ -98,10 +103,13 @@ impl Home {
                 listing.segments.push(path);
             } else if extension == Some(CHECKPOINT_EXTENSION) {
                 listing.checkpoints.push(path);
+            } else if extension == Some(SEALED_EXTENSION) {
+                listing.sealed.push(path);
             }
         }
         listing.segments.sort();
         listing.checkpoints.sort();
+        listing.sealed.sort();
         Ok(listing)
     }
 }
@@ -113,12 +121,14 @@ pub(crate) struct Listing {
     pub(crate) left_over: Option<PathBuf>,
     pub(crate) segments: Vec<PathBuf>,
     pub(crate) checkpoints: Vec<PathBuf>,
+    pub(crate) sealed: Vec<PathBuf>,
 }
 
 impl Listing {
     /// A number above that of every file, also of those that no manifest lists.
     pub(crate) fn next_number(&self) -> u64 {
         let paths = self.segments.iter().chain(&self.checkpoints);
+        let paths = paths.chain(&self.sealed);
         let stems = paths.filter_map(|path| path.file_stem()?.to_str());
         let numbers = stems.filter_map(|stem| match stem.len() {
             16 => stem.parse::<u64>().ok(),

@@ -29,6 +29,8 @@ mod options;
 mod recovery;
 mod replay;
 mod reserves;
+#[allow(dead_code, reason = "the store does not seal yet")]
+mod sealed;
 mod segment;
 mod stats;
 mod store;

@@ -1,0 +1,22 @@
+//! Sealed files: history clustered by stream, immutable, verified block by block.
+//!
+//! A sealed file holds the payloads of a range of the log, sorted by (stream, position) without the frames
+//! around them, so that what a stream has in it is one run of wire bytes. `docs/format.md` describes every byte.
+
+use crate::Lsn;
+
+mod extent;
+
+pub(crate) use extent::Extent;
+
+/// A sealed file, as the manifest lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SealedEntry {
+    pub(crate) number: u64,
+    /// It holds what was alive of the log from here ...
+    pub(crate) from: Lsn,
+    /// ... up to here.
+    pub(crate) to: Lsn,
+    /// Length of the file.
+    pub(crate) bytes: u64,
+}
