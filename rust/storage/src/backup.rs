@@ -117,6 +117,7 @@ impl Backup {
         let mut manifest = Manifest {
             segments: self.log.copy_to(home)?,
             checkpoint: None,
+            previous: None,
             synced: self.end,
             clean: true,
             ..self.manifest.clone()

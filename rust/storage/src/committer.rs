@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::group::Group;
 use crate::hot::Hot;
 use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
+use crate::pace::Pace;
 use crate::{CommitObserver, Lsn};
 
 /// Everything around committing.
@@ -28,6 +30,7 @@ pub(crate) struct Committer {
     log: Arc<dyn GroupLog>,
     observer: Arc<dyn CommitObserver>,
     pub(crate) hot: Hot,
+    pub(crate) pace: Pace,
     filling: Mutex<Filling>,
     /// Held by who pushes a batch, and by the leader while it takes a group out.
     whole: Mutex<()>,
@@ -75,6 +78,7 @@ impl Committer {
         Self {
             dir,
             hot: Hot::new(options.hot_bytes),
+            pace: Pace::new(options.seal_backlog),
             filling: Mutex::new(Filling::new(end, options.segment_bytes)),
             whole: Mutex::default(),
             durable: AtomicU64::new(end),
@@ -276,6 +280,10 @@ impl Committer {
 
     fn commit(&self, group: Group) -> Result<(), Failure> {
         let frames = group.frames;
+        let backlog = self.log.backlog();
+        if let Some(delay) = self.pace.delay(backlog, group.end - group.start) {
+            thread::sleep(delay);
+        }
         let end = self
             .log
             .append(&group, self.options.durability == Durability::Sync)?;
@@ -322,6 +330,32 @@ impl Committer {
         self.log
             .sync()
             .map_err(|failure| self.trouble(Trouble::Broken(failure)))
+    }
+
+    /// Has the log go on in another segment, so that everything committed by now is in full ones. Nothing is done when
+    /// there is no space for one.
+    pub(crate) fn roll(&self) -> Result<(), CommitError> {
+        loop {
+            self.wait(self.end(), None)?;
+            let turn = self.turn.lock();
+            let mut filling = self.filling.lock();
+            if turn.stopped || filling.closed {
+                return Err(CommitError::Closed);
+            }
+            // Nobody comes to lead meanwhile, so that the log ends where the filling group begins.
+            if !turn.leading && filling.is_empty() {
+                let rolled = filling.roll(&*self.log);
+                drop(filling);
+                drop(turn);
+                return match rolled {
+                    Err(Trouble::Full(_)) => Ok(()),
+                    rolled => rolled.map_err(|trouble| self.trouble(trouble)),
+                };
+            }
+            drop(filling);
+            drop(turn);
+            thread::yield_now();
+        }
     }
 
     /// Takes no more frames and commits those that were taken.

@@ -142,6 +142,18 @@ impl Filling {
         Ok(())
     }
 
+    /// Has the log go on in another segment; only when nothing waits or is being written.
+    pub(crate) fn roll(&mut self, log: &dyn GroupLog) -> Result<(), Trouble> {
+        if !log.wants_roll(self.open.end) {
+            return Ok(());
+        }
+        let room = log.make_room(self.open.end, GROUP_HEAD as u64 + self.kept_back, true)?;
+        self.seed = room.seed;
+        self.room = room.bytes;
+        self.payloads = room.payloads;
+        log.roll(self.open.end).map_err(Trouble::from)
+    }
+
     /// Ends the open group, if it has frames.
     fn seal(&mut self) {
         if self.open.frames == 0 {

@@ -97,7 +97,8 @@ pub fn manifest(bytes: &[u8]) {
         let crc = crc32c::crc32c(checked);
         put(&mut bytes, 12, &crc.to_le_bytes());
     }
-    if let Ok(manifest) = Manifest::decode(&bytes) {
+    if let Ok(mut manifest) = Manifest::decode(&bytes) {
+        manifest.upgrade(None);
         assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest));
     }
 }

@@ -1,11 +1,13 @@
 //! The data directory: names of its files, and file operations whose errors say what and where.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{During, Failure};
 use crate::fs::{Fs, FsFile, Open};
+use crate::manifest::Manifest;
 
 /// The name of the lock file.
 pub(crate) const LOCK: &str = "LOCK";
@@ -18,6 +20,8 @@ pub(crate) const TORN: &str = "torn";
 const SEGMENT_EXTENSION: &str = "wal";
 const CHECKPOINT_EXTENSION: &str = "checkpoint";
 const SEALED_EXTENSION: &str = "sealed";
+/// Put behind the name of a checkpoint that was found to be damaged.
+const DAMAGED_EXTENSION: &str = "damaged";
 
 /// A data directory on a file system.
 #[derive(Clone)]
@@ -57,6 +61,13 @@ impl Home {
 
     pub(crate) fn sealed(&self, number: u64) -> PathBuf {
         self.dir.join(format!("{number:016}.{SEALED_EXTENSION}"))
+    }
+
+    /// What a damaged checkpoint is renamed to, for people.
+    pub(crate) fn damaged_checkpoint(&self, number: u64) -> PathBuf {
+        let mut path = self.checkpoint(number);
+        path.add_extension(DAMAGED_EXTENSION);
+        path
     }
 
     pub(crate) fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn FsFile>, Failure> {
@@ -125,6 +136,19 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
+    /// Files that `manifest` does not list.
+    pub(crate) fn unlisted(mut self, home: &Home, manifest: &Manifest) -> Self {
+        let segments = manifest.segments.iter().map(|it| home.segment(it.number));
+        let checkpoints = [manifest.checkpoint, manifest.previous].into_iter();
+        let checkpoints = checkpoints.flatten().map(|it| home.checkpoint(it.number));
+        let files = manifest.files.iter().map(|it| home.sealed(it.number));
+        let listed: HashSet<PathBuf> = segments.chain(checkpoints).chain(files).collect();
+        for paths in [&mut self.segments, &mut self.checkpoints, &mut self.sealed] {
+            paths.retain(|path| !listed.contains(path));
+        }
+        self
+    }
+
     /// A number above that of every file, also of those that no manifest lists.
     pub(crate) fn next_number(&self) -> u64 {
         let paths = self.segments.iter().chain(&self.checkpoints);

@@ -24,8 +24,8 @@ use crate::error::{During, OpenError, ReadError};
 use crate::frame::FrameRef;
 use crate::fs::Fs;
 use crate::fs::readonly::ReadOnly;
-use crate::home::{Home, LOCK, MANIFEST};
-use crate::manifest::Manifest;
+use crate::home::{Home, LOCK, Listing, MANIFEST};
+use crate::manifest::{CheckpointEntry, Manifest};
 use crate::segment::Segment;
 use crate::survey::{Survey, refuse_orphans};
 use crate::{Lsn, checkpoint};
@@ -58,7 +58,7 @@ pub struct Inspection {
     reserves: usize,
     /// Segments that are listed but of no use: their files, if there are any.
     useless: Vec<PathBuf>,
-    checkpoint: Option<Bytes>,
+    checkpoint: Option<(CheckpointEntry, Bytes)>,
     findings: Vec<Finding>,
     holder: Option<String>,
     /// Keeps others from opening the directory meanwhile.
@@ -91,7 +91,7 @@ impl Inspection {
         let home = Home::new(Arc::new(ReadOnly(fs)), dir);
         let listing = home.list()?;
         let mut inspection = Self {
-            manifest: Manifest::default(),
+            manifest: Manifest::new(),
             segments: Vec::new(),
             reserves: 0,
             useless: Vec::new(),
@@ -111,10 +111,7 @@ impl Inspection {
             ))
             .during("look", dir)?
         } else {
-            refuse_orphans(&home, &listing).map(|()| Manifest {
-                next_number: 1,
-                ..Manifest::default()
-            })
+            refuse_orphans(&home, &listing).map(|()| Manifest::new())
         };
         inspection.manifest = match loaded {
             Ok(manifest) => manifest,
@@ -124,30 +121,24 @@ impl Inspection {
             }
             Err(refusal) => return Err(refusal),
         };
-        inspection.note_left_overs(&listing);
         inspection.take_segments()?;
+        let oldest = inspection.oldest();
+        inspection.manifest.upgrade(oldest);
+        inspection.note_left_overs(listing);
         inspection.take_checkpoint()?;
         Ok(inspection)
     }
 
-    fn note_left_overs(&mut self, listing: &crate::home::Listing) {
-        let (manifest, home) = (&self.manifest, &self.home);
-        let segments = listing.segments.iter().filter(|path| {
-            let mut listed = manifest.segments.iter();
-            !listed.any(|entry| home.segment(entry.number) == **path)
-        });
-        let kept = manifest
-            .checkpoint
-            .map(|entry| home.checkpoint(entry.number));
-        let checkpoints = listing.checkpoints.iter();
-        let checkpoints = checkpoints.filter(|path| Some(*path) != kept.as_ref());
-        let unlisted = segments
-            .chain(checkpoints)
-            .map(|path| Finding::left_over(path.clone(), "the manifest does not list it"));
-        let next = listing
+    fn note_left_overs(&mut self, listing: Listing) {
+        let left = listing.unlisted(&self.home, &self.manifest);
+        let unlisted = left.segments.into_iter().chain(left.checkpoints);
+        let unlisted = unlisted
+            .chain(left.sealed)
+            .map(|path| Finding::left_over(path, "the manifest does not list it"));
+        let next = left
             .left_over
-            .iter()
-            .map(|path| Finding::left_over(path.clone(), "a manifest that was not finished"));
+            .into_iter()
+            .map(|path| Finding::left_over(path, "a manifest that was not finished"));
         self.findings.extend(unlisted.chain(next));
     }
 
@@ -194,10 +185,15 @@ impl Inspection {
         Ok(())
     }
 
+    /// Reads the checkpoint that recovery would use: the newest, or the one before it.
     fn take_checkpoint(&mut self) -> Result<(), OpenError> {
-        if let Some(entry) = &self.manifest.checkpoint {
-            match checkpoint::read(&self.home, entry) {
-                Ok(payload) => self.checkpoint = Some(payload),
+        for entry in [self.manifest.checkpoint, self.manifest.previous] {
+            let Some(entry) = entry else { break };
+            match checkpoint::read(&self.home, &entry) {
+                Ok(payload) if self.checkpoint.is_none() => {
+                    self.checkpoint = Some((entry, payload));
+                }
+                Ok(_) => {}
                 Err(refusal) => self.findings.push(Finding::of(refusal)?),
             }
         }
@@ -219,20 +215,26 @@ impl Inspection {
         &self.findings
     }
 
-    /// The checkpoint's LSN, when the manifest names one.
+    /// LSN of the newest checkpoint that can be read, or of one that cannot when there is no other.
     pub fn checkpoint_lsn(&self) -> Option<Lsn> {
-        self.manifest.checkpoint.map(|entry| entry.lsn)
+        self.checkpoint_entry().map(|entry| entry.lsn)
     }
 
-    /// The checkpoint's file, when the manifest names one.
+    /// The file of that checkpoint.
     pub fn checkpoint_file(&self) -> Option<PathBuf> {
-        let entry = self.manifest.checkpoint?;
+        let entry = self.checkpoint_entry()?;
         Some(self.home.checkpoint(entry.number))
     }
 
     /// The checkpoint's payload, verified; `None` when there is none, or none that can be read.
     pub fn checkpoint(&self) -> Option<Bytes> {
-        self.checkpoint.clone()
+        let (_, payload) = self.checkpoint.as_ref()?;
+        Some(payload.clone())
+    }
+
+    fn checkpoint_entry(&self) -> Option<CheckpointEntry> {
+        let read = self.checkpoint.as_ref().map(|(entry, _)| *entry);
+        read.or(self.manifest.checkpoint)
     }
 
     /// Where recovery begins to replay: the checkpoint's LSN.

@@ -9,6 +9,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod backup;
+mod bell;
 mod checkpoint;
 mod codec;
 mod cold;
@@ -26,6 +27,7 @@ pub mod inspect;
 mod log;
 mod manifest;
 mod options;
+mod pace;
 mod recovery;
 mod replay;
 mod reserves;

@@ -69,6 +69,15 @@ pub(crate) trait GroupLog: Send + Sync {
     /// Syncs what is written; gives the LSN below which everything is synced.
     fn sync(&self) -> Result<Lsn, Failure>;
 
+    /// Whether something was written behind the last segment's beginning, and ends at `end`.
+    fn wants_roll(&self, end: Lsn) -> bool;
+
+    /// Goes on in the segment that was promised for `at`, the end of the log, without a group for it yet.
+    fn roll(&self, at: Lsn) -> Result<(), Failure>;
+
+    /// How many full segments wait to be sealed.
+    fn backlog(&self) -> u64;
+
     /// Shows every frame from `from` on, verified, and finds the end. Before the first `append` only.
     fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError>;
 

@@ -11,12 +11,17 @@ use crate::codec::{Undecodable, put, u32_at, u64_at};
 use crate::error::{During, Failure, OpenError, Trouble};
 use crate::fs::Open;
 use crate::home::{Home, MANIFEST, MANIFEST_NEXT};
+use crate::sealed::SealedEntry;
 
 const MAGIC: &[u8; 8] = b"DSmanif\n";
-/// Format version of manifests, and of the directory as a whole.
-pub(crate) const VERSION: u32 = 1;
-const HEAD: usize = 80;
+/// Format version of manifests, and of the directory as a whole. Version 1 can still be read.
+pub(crate) const VERSION: u32 = 2;
+const HEAD_V1: usize = 80;
+const HEAD: usize = 128;
 const ENTRY: usize = 32;
+const CLEAN: u32 = 1;
+const CHECKPOINT: u32 = 2;
+const PREVIOUS: u32 = 4;
 const NO_BASE: u64 = u64::MAX;
 /// No manifest is larger; read nothing that says so.
 const LARGEST: u64 = 64 << 20;
@@ -32,7 +37,7 @@ pub(crate) struct SegmentEntry {
     pub(crate) base: Option<Lsn>,
 }
 
-/// The newest checkpoint.
+/// A checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CheckpointEntry {
     pub(crate) number: u64,
@@ -42,20 +47,59 @@ pub(crate) struct CheckpointEntry {
 }
 
 /// Which files make up the store.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Manifest {
+    /// The format version that it was read as; written as [`VERSION`].
+    pub(crate) version: u32,
     /// The next file's number; numbers are never reused.
     pub(crate) next_number: u64,
     /// Everything below was synced when this was written.
     pub(crate) synced: Lsn,
     /// The store was closed and `synced` is the end of the log.
     pub(crate) clean: bool,
+    /// The newest checkpoint.
     pub(crate) checkpoint: Option<CheckpointEntry>,
+    /// The one before it, in its place should it turn out to be damaged.
+    pub(crate) previous: Option<CheckpointEntry>,
+    /// Everything below is in sealed files, or was dead; the base of a segment, or the end of the log.
+    pub(crate) sealed: Lsn,
     /// In the order of their use.
     pub(crate) segments: Vec<SegmentEntry>,
+    /// In the order of their making.
+    pub(crate) files: Vec<SealedEntry>,
 }
 
 impl Manifest {
+    /// Of a directory in which nothing was ever written.
+    pub(crate) fn new() -> Self {
+        Self {
+            version: VERSION,
+            next_number: 1,
+            synced: 0,
+            clean: false,
+            checkpoint: None,
+            previous: None,
+            sealed: 0,
+            segments: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    /// The LSN from which on the log must be kept for recovery, even from the older checkpoint.
+    pub(crate) fn replayable(&self) -> Lsn {
+        self.previous.map_or(0, |entry| entry.lsn)
+    }
+
+    /// Completes what was read from a manifest of version 1, given where the log of its directory begins: what lay
+    /// below was dead, and is as good as sealed.
+    pub(crate) fn upgrade(&mut self, oldest: Option<Lsn>) {
+        if self.version == 1 {
+            let checkpoint = self.checkpoint.map_or(0, |entry| entry.lsn);
+            self.sealed = oldest.unwrap_or(checkpoint);
+            self.version = VERSION;
+        }
+    }
+
     /// Takes the next file number.
     pub(crate) fn number(&mut self) -> u64 {
         let number = self.next_number;
@@ -64,29 +108,31 @@ impl Manifest {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![0; HEAD + self.segments.len() * ENTRY];
+        let rows = self.segments.len() + self.files.len();
+        let mut bytes = vec![0; HEAD + rows * ENTRY];
         put(&mut bytes, 0, MAGIC);
         put(&mut bytes, 8, &VERSION.to_le_bytes());
-        put(&mut bytes, 16, &self.next_number.to_le_bytes());
-        put(&mut bytes, 24, &self.synced.to_le_bytes());
-        let marks = u32::from(self.clean) | u32::from(self.checkpoint.is_some()) << 1;
+        let mut marks = if self.clean { CLEAN } else { 0 };
+        if let Some(checkpoint) = self.checkpoint {
+            marks |= CHECKPOINT;
+            put_row(&mut bytes, 40, &checkpoint.row());
+        }
+        if let Some(previous) = self.previous {
+            marks |= PREVIOUS;
+            put_row(&mut bytes, 64, &previous.row());
+        }
+        put_row(&mut bytes, 16, &[self.next_number, self.synced]);
         put(&mut bytes, 32, &marks.to_le_bytes());
         put(&mut bytes, 36, &(self.segments.len() as u32).to_le_bytes());
-        if let Some(checkpoint) = self.checkpoint {
-            put(&mut bytes, 40, &checkpoint.number.to_le_bytes());
-            put(&mut bytes, 48, &checkpoint.lsn.to_le_bytes());
-            put(&mut bytes, 56, &checkpoint.bytes.to_le_bytes());
-        }
-        for (index, segment) in self.segments.iter().enumerate() {
-            let at = HEAD + index * ENTRY;
-            put(&mut bytes, at, &segment.number.to_le_bytes());
-            put(&mut bytes, at + 8, &segment.salt.to_le_bytes());
-            put(&mut bytes, at + 16, &segment.bytes.to_le_bytes());
-            put(
-                &mut bytes,
-                at + 24,
-                &segment.base.unwrap_or(NO_BASE).to_le_bytes(),
-            );
+        put_row(&mut bytes, 88, &[self.sealed, self.files.len() as u64]);
+        let segments = self.segments.iter().map(|it| {
+            let base = it.base.unwrap_or(NO_BASE);
+            [it.number, it.salt, it.bytes, base]
+        });
+        let files = self.files.iter();
+        let files = files.map(|it| [it.number, it.from, it.to, it.bytes]);
+        for (index, row) in segments.chain(files).enumerate() {
+            put_row(&mut bytes, HEAD + index * ENTRY, &row);
         }
         let crc = crc32c::crc32c(&bytes[16..]);
         put(&mut bytes, 12, &crc.to_le_bytes());
@@ -94,7 +140,7 @@ impl Manifest {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
-        if bytes.len() < HEAD {
+        if bytes.len() < HEAD_V1 {
             return Err(Undecodable::at(
                 bytes.len() as u64,
                 "the manifest is cut short",
@@ -103,39 +149,63 @@ impl Manifest {
         if &bytes[..8] != MAGIC {
             return Err(Undecodable::at(0, "this is no manifest"));
         }
-        if u32_at(bytes, 8) != VERSION {
-            return Err(Undecodable::Version(u32_at(bytes, 8)));
-        }
-        if crc32c::crc32c(&bytes[16..]) != u32_at(bytes, 12) {
+        let version = u32_at(bytes, 8);
+        let (head, known) = match version {
+            1 => (HEAD_V1, CLEAN | CHECKPOINT),
+            VERSION => (HEAD, CLEAN | CHECKPOINT | PREVIOUS),
+            other => return Err(Undecodable::Version(other)),
+        };
+        if bytes.len() < head || crc32c::crc32c(&bytes[16..]) != u32_at(bytes, 12) {
             return Err(Undecodable::at(12, "the manifest's CRC does not match"));
         }
-        let (marks, count) = (u32_at(bytes, 32), u32_at(bytes, 36) as usize);
-        if count != (bytes.len() - HEAD) / ENTRY || !(bytes.len() - HEAD).is_multiple_of(ENTRY) {
+        let (marks, segments) = (u32_at(bytes, 32), u64::from(u32_at(bytes, 36)));
+        // What version 1 does not have is zero.
+        let at_v2 = |at| if version == 1 { 0 } else { u64_at(bytes, at) };
+        let (sealed, files) = (at_v2(88), at_v2(96));
+        let (rows, rest) = bytes[head..].as_chunks::<ENTRY>();
+        if segments.checked_add(files) != Some(rows.len() as u64) || !rest.is_empty() {
             return Err(Undecodable::at(
                 36,
-                "the manifest's length and count differ",
+                "the manifest's length and counts differ",
             ));
         }
-        if marks > 3 {
+        if marks & !known != 0 || (marks & PREVIOUS != 0 && marks & CHECKPOINT == 0) {
             return Err(Undecodable::at(32, "the manifest has unknown marks"));
         }
-        let checkpoint = (marks & 2 != 0).then(|| CheckpointEntry {
-            number: u64_at(bytes, 40),
-            lsn: u64_at(bytes, 48),
-            bytes: u64_at(bytes, 56),
+        let checkpoint = |mark, at| {
+            (marks & mark != 0).then(|| CheckpointEntry {
+                number: u64_at(bytes, at),
+                lsn: u64_at(bytes, at + 8),
+                bytes: u64_at(bytes, at + 16),
+            })
+        };
+        let (segments, files) = rows.split_at(segments as usize);
+        let segments = segments.iter().map(|row| SegmentEntry {
+            number: u64_at(row, 0),
+            salt: u64_at(row, 8),
+            bytes: u64_at(row, 16),
+            base: Some(u64_at(row, 24)).filter(|base| *base != NO_BASE),
         });
-        let segments = bytes[HEAD..].chunks_exact(ENTRY).map(|entry| SegmentEntry {
-            number: u64_at(entry, 0),
-            salt: u64_at(entry, 8),
-            bytes: u64_at(entry, 16),
-            base: Some(u64_at(entry, 24)).filter(|base| *base != NO_BASE),
+        let files = files.iter().map(|row| SealedEntry {
+            number: u64_at(row, 0),
+            from: u64_at(row, 8),
+            to: u64_at(row, 16),
+            bytes: u64_at(row, 24),
         });
+        let files: Vec<SealedEntry> = files.collect();
+        if files.iter().any(|it| it.from >= it.to || it.to > sealed) {
+            return Err(Undecodable::at(96, "a sealed file has what was not sealed"));
+        }
         Ok(Self {
+            version,
             next_number: u64_at(bytes, 16),
             synced: u64_at(bytes, 24),
-            clean: marks & 1 != 0,
-            checkpoint,
+            clean: marks & CLEAN != 0,
+            checkpoint: checkpoint(CHECKPOINT, 40),
+            previous: checkpoint(PREVIOUS, 64),
+            sealed,
             segments: segments.collect(),
+            files,
         })
     }
 
@@ -156,18 +226,33 @@ impl Manifest {
     }
 }
 
+impl CheckpointEntry {
+    fn row(&self) -> [u64; 3] {
+        [self.number, self.lsn, self.bytes]
+    }
+}
+
+fn put_row(bytes: &mut [u8], at: usize, row: &[u64]) {
+    for (index, value) in row.iter().enumerate() {
+        put(bytes, at + index * 8, &value.to_le_bytes());
+    }
+}
+
 /// The manifest in force, and how it changes.
 pub(crate) struct ManifestFile {
     home: Home,
     current: Mutex<Manifest>,
     synced: AtomicU64,
+    sealed: AtomicU64,
 }
 
 impl ManifestFile {
     pub(crate) fn new(home: Home, current: Manifest) -> Self {
         let synced = AtomicU64::new(current.synced);
+        let sealed = AtomicU64::new(current.sealed);
         Self {
             home,
+            sealed,
             current: Mutex::new(current),
             synced,
         }
@@ -176,6 +261,11 @@ impl ManifestFile {
     /// Everything below is synced.
     pub(crate) fn synced(&self) -> Lsn {
         self.synced.load(Ordering::Acquire)
+    }
+
+    /// Everything below is sealed, as the manifest in force says.
+    pub(crate) fn sealed(&self) -> Lsn {
+        self.sealed.load(Ordering::Acquire)
     }
 
     /// Notes that everything below `lsn` is synced; written down with the next change.
@@ -205,6 +295,7 @@ impl ManifestFile {
             return Err(trouble.into());
         }
         self.home.sync_dir().map_err(Trouble::Broken)?;
+        self.sealed.store(next.sealed, Ordering::Release);
         *current = next;
         Ok(())
     }
@@ -225,32 +316,44 @@ mod tests {
     use super::*;
 
     fn manifests() -> impl Strategy<Value = Manifest> {
-        let segment = (
-            any::<u64>(),
-            any::<u64>(),
-            any::<u64>(),
-            prop::option::of(0..u64::MAX),
-        )
-            .prop_map(|(number, salt, bytes, base)| SegmentEntry {
+        let segment = (any::<[u64; 3]>(), prop::option::of(0..u64::MAX)).prop_map(
+            |([number, salt, bytes], base)| SegmentEntry {
                 number,
                 salt,
                 bytes,
                 base,
-            });
-        let checkpoint = (any::<u64>(), any::<u64>(), any::<u64>())
-            .prop_map(|(number, lsn, bytes)| CheckpointEntry { number, lsn, bytes });
+            },
+        );
+        let checkpoint = any::<[u64; 3]>().prop_map(|[number, lsn, bytes]| CheckpointEntry {
+            number,
+            lsn,
+            bytes,
+        });
+        let file = any::<[u64; 2]>().prop_flat_map(|[number, bytes]| {
+            (0..1_u64 << 40, 1..1_u64 << 40).prop_map(move |(from, len)| SealedEntry {
+                number,
+                from,
+                to: from + len,
+                bytes,
+            })
+        });
         (
             any::<(u64, u64, bool)>(),
-            prop::option::of(checkpoint),
+            prop::option::of((checkpoint.clone(), prop::option::of(checkpoint))),
             prop::collection::vec(segment, 0..6),
+            (1_u64 << 41..u64::MAX, prop::collection::vec(file, 0..6)),
         )
             .prop_map(
-                |((next_number, synced, clean), checkpoint, segments)| Manifest {
+                |((next_number, synced, clean), checkpoints, segments, (sealed, files))| Manifest {
+                    version: VERSION,
                     next_number,
                     synced,
                     clean,
-                    checkpoint,
+                    checkpoint: checkpoints.map(|(newest, _)| newest),
+                    previous: checkpoints.and_then(|(_, previous)| previous),
+                    sealed,
                     segments,
+                    files,
                 },
             )
     }

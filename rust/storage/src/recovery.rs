@@ -11,7 +11,7 @@ use crate::error::{During, OpenError};
 use crate::fs::Fs;
 use crate::home::{Home, LOCK};
 use crate::log::{GroupLog, Replayed};
-use crate::manifest::{Manifest, ManifestFile};
+use crate::manifest::{CheckpointEntry, Manifest, ManifestFile};
 use crate::options::StoreOptions;
 use crate::stats::RecoveryReport;
 use crate::store::{Parts, Store};
@@ -32,6 +32,8 @@ pub struct Recovering {
     wal: FileWal,
     checkpoint: Option<Bytes>,
     replay_from: Lsn,
+    /// The newest checkpoint that could not be used, and why.
+    damage: Option<(CheckpointEntry, String)>,
     closed_cleanly: bool,
     replayed: Option<Replayed>,
     tenancy: Arc<dyn Tenancy>,
@@ -70,20 +72,15 @@ impl Recovering {
             Manifest::load(&home)?
         } else {
             refuse_orphans(&home, &listing)?;
-            Manifest {
-                next_number: 1,
-                ..Manifest::default()
-            }
+            Manifest::new()
         };
         // IMPORTANT: a left-over may be reused under its old name until it gets a number of its own,
         // so nothing new may have that name.
         manifest.next_number = manifest.next_number.max(listing.next_number());
         let survey = Survey::make(&home, &manifest)?;
-        let checkpoint = match &manifest.checkpoint {
-            Some(entry) => Some(checkpoint::read(&home, entry)?),
-            None => None,
-        };
-        let replay_from = manifest.checkpoint.map_or(0, |entry| entry.lsn);
+        let oldest = survey.segments.first().map(|segment| segment.base);
+        manifest.upgrade(oldest);
+        let restored = restore(&home, &mut manifest, oldest)?;
         // The mark of the session before; every session takes it away when it begins.
         let closed_cleanly = manifest.clean;
         let manifest = Arc::new(ManifestFile::new(home.clone(), manifest));
@@ -99,8 +96,9 @@ impl Recovering {
             lock,
             manifest,
             wal,
-            checkpoint,
-            replay_from,
+            checkpoint: restored.checkpoint,
+            replay_from: restored.replay_from,
+            damage: restored.damage,
             closed_cleanly,
             replayed: None,
             tenancy: Arc::new(EverythingAlive),
@@ -137,7 +135,7 @@ impl Recovering {
             frames: replayed.frames,
             torn_bytes: replayed.torn_bytes,
             clean: self.closed_cleanly && replayed.end == self.manifest.synced(),
-            checkpoint_damage: None,
+            checkpoint_damage: self.damage.as_ref().map(|(_, detail)| detail.clone()),
         })
     }
 
@@ -152,6 +150,9 @@ impl Recovering {
             self.replay(&mut |_| Ok(()))?;
         }
         let replayed = self.replayed.unwrap_or_default();
+        if let Some((entry, _)) = &self.damage {
+            self.keep_damaged(entry)?;
+        }
         self.wal.start(&replayed)?;
         Store::start(Parts {
             home: self.home,
@@ -164,4 +165,74 @@ impl Recovering {
             end: replayed.end,
         })
     }
+    /// Puts a damaged checkpoint under another name, so that it is not removed as a left-over.
+    fn keep_damaged(&self, entry: &CheckpointEntry) -> Result<(), OpenError> {
+        let (from, to) = (
+            self.home.checkpoint(entry.number),
+            self.home.damaged_checkpoint(entry.number),
+        );
+        match self.home.rename(&from, &to) {
+            Err(failure) if failure.source.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(failure) if failure.is_full() => {
+                tracing::warn!(%failure, "a damaged checkpoint keeps its name");
+                Ok(())
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+}
+
+/// Where recovery begins.
+struct Restored {
+    checkpoint: Option<Bytes>,
+    replay_from: Lsn,
+    damage: Option<(CheckpointEntry, String)>,
+}
+
+/// Reads the newest checkpoint, or what stands in for it when it is damaged: the one before it, or all of the log if
+/// it begins at 0. `manifest` loses what could not be used.
+fn restore(
+    home: &Home,
+    manifest: &mut Manifest,
+    oldest: Option<Lsn>,
+) -> Result<Restored, OpenError> {
+    let Some(newest) = manifest.checkpoint else {
+        return Ok(Restored {
+            checkpoint: None,
+            replay_from: 0,
+            damage: None,
+        });
+    };
+    let refusal = match checkpoint::read(home, &newest) {
+        Ok(payload) => {
+            return Ok(Restored {
+                checkpoint: Some(payload),
+                replay_from: newest.lsn,
+                damage: None,
+            });
+        }
+        Err(refusal @ OpenError::Damaged { .. }) => refusal,
+        Err(refusal) => return Err(refusal),
+    };
+    let synced = manifest.synced;
+    let reaches = |lsn: Lsn| oldest.map_or(synced <= lsn, |oldest| oldest <= lsn);
+    let checkpoint = match manifest.previous {
+        Some(previous) if reaches(previous.lsn) => match checkpoint::read(home, &previous) {
+            Ok(payload) => Some((previous, payload)),
+            Err(OpenError::Damaged { .. }) if reaches(0) => None,
+            Err(OpenError::Damaged { .. }) => return Err(refusal),
+            Err(other) => return Err(other),
+        },
+        _ if reaches(0) => None,
+        _ => return Err(refusal),
+    };
+    let replay_from = checkpoint.as_ref().map_or(0, |(entry, _)| entry.lsn);
+    tracing::error!(%refusal, replay_from, "the newest checkpoint is damaged; recovering from what came before it");
+    manifest.checkpoint = checkpoint.as_ref().map(|(entry, _)| *entry);
+    manifest.previous = None;
+    Ok(Restored {
+        checkpoint: checkpoint.map(|(_, payload)| payload),
+        replay_from,
+        damage: Some((newest, refusal.to_string())),
+    })
 }

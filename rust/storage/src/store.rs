@@ -17,7 +17,7 @@ use crate::frame::{FrameHead, FrameRef, Placed};
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::{GroupLog, LogRead};
-use crate::manifest::{CheckpointEntry, ManifestFile};
+use crate::manifest::{Manifest, ManifestFile};
 use crate::options::StoreOptions;
 use crate::stats::StoreStats;
 use crate::tenancy::Tenancy;
@@ -230,13 +230,13 @@ impl Store {
     /// Makes `payload` the newest checkpoint: the state of everything below `lsn`, which is the start
     /// or end of a frame and durable (otherwise it is waited for).
     ///
-    /// Synced, then swapped in by manifest; the one before is kept until that is durable. One that is
-    /// older than the newest is ignored.
+    /// Synced, then swapped in by manifest. The one before is kept, and the log from there on, in case this one should
+    /// turn out to be damaged. One that is older than the newest is ignored.
     pub fn write_checkpoint(&self, lsn: Lsn, payload: &[Bytes]) -> Result<(), CommitError> {
         let inner = &*self.inner;
         let _alone = inner.alone()?;
-        let before = inner.manifest.snapshot().checkpoint;
-        if before.is_some_and(|before| before.lsn > lsn) {
+        let before = inner.manifest.snapshot();
+        if before.checkpoint.is_some_and(|newest| newest.lsn > lsn) {
             return Ok(());
         }
         inner.committer.wait(lsn.min(self.end()), None)?;
@@ -246,7 +246,7 @@ impl Store {
             return Err(CommitError::Poisoned { cause: detail });
         }
         inner
-            .swap_checkpoint(lsn, payload, before)
+            .swap_checkpoint(lsn, payload, &before)
             .map_err(|trouble| inner.committer.trouble(trouble))?;
         inner.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -260,11 +260,7 @@ impl Store {
         if let Some(cause) = inner.committer.poisoned() {
             return Err(cause);
         }
-        let replayable = inner
-            .manifest
-            .snapshot()
-            .checkpoint
-            .map_or(0, |entry| entry.lsn);
+        let replayable = inner.manifest.snapshot().replayable();
         inner
             .log
             .drop_up_to(lsn.min(replayable))
@@ -356,20 +352,22 @@ impl Inner {
         &self,
         lsn: Lsn,
         payload: &[Bytes],
-        before: Option<CheckpointEntry>,
+        before: &Manifest,
     ) -> Result<(), Trouble> {
         let number = self.manifest.number();
         let swapped = checkpoint::write(&self.home, number, lsn, payload)
             .and_then(|entry| self.home.sync_dir().map(|()| entry))
             .map_err(Trouble::from)
             .and_then(|entry| {
-                self.manifest
-                    .change(|manifest| manifest.checkpoint = Some(entry))
+                self.manifest.change(|manifest| {
+                    manifest.previous = manifest.checkpoint;
+                    manifest.checkpoint = Some(entry);
+                })
             });
         let unneeded = match &swapped {
-            Ok(()) => before.map(|before| before.number),
+            Ok(()) => before.previous.map(|oldest| oldest.number),
             Err(Trouble::Full(_)) => Some(number),
-            // Nobody knows which manifest counts: both checkpoints stay.
+            // Nobody knows which manifest counts: all checkpoints stay.
             Err(Trouble::Broken(_)) => None,
         };
         if let Some(number) = unneeded

@@ -132,6 +132,10 @@ pub(crate) fn refuse_orphans(home: &Home, listing: &Listing) -> Result<(), OpenE
         );
         return Err(damaged(&manifest, 0, detail));
     }
+    if let Some(sealed) = listing.sealed.first() {
+        let detail = format!("the manifest is missing, but there is {}", sealed.display());
+        return Err(damaged(&manifest, 0, detail));
+    }
     for path in &listing.segments {
         let file = home.open(path, Open::Read)?;
         if file.len().during("stat", path)? < BLOCK {

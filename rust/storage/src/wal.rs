@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -12,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::Lsn;
 use crate::backup::HeldSegments;
+use crate::bell::Bell;
 use crate::cold;
 use crate::error::{During, Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
@@ -37,6 +37,8 @@ pub(crate) struct FileWal {
     /// Segments that groups were promised to, with the LSN at which each begins.
     planned: Mutex<VecDeque<(Lsn, Reserve)>>,
     tail: Mutex<Tail>,
+    /// Rung when a segment is full.
+    filled: Arc<Bell>,
     /// Held during a sync; whether one failed.
     sync_failed: Mutex<bool>,
     bytes: AtomicU64,
@@ -77,6 +79,7 @@ impl FileWal {
                 end: manifest.synced(),
             }),
             manifest,
+            filled: Arc::default(),
             sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -153,31 +156,28 @@ impl FileWal {
             .during("fdatasync", &segment.path)?)
     }
 
+    /// What is rung when a segment is full.
+    pub(crate) fn filled(&self) -> Arc<Bell> {
+        Arc::clone(&self.filled)
+    }
+
+    /// The segment that begins at `base`, when it is full, and where it ends. It is synced.
+    pub(crate) fn full(&self, base: Lsn) -> Option<(Arc<Segment>, Lsn)> {
+        let segments = self.segments.read();
+        let index = segments.partition_point(|segment| segment.base < base);
+        let segment = segments.get(index).filter(|it| it.base == base)?;
+        // IMPORTANT: an opened segment proves that everything before it is synced.
+        let next = segments.get(index + 1)?;
+        Some((Arc::clone(segment), next.base))
+    }
+
     /// Reuses or removes files that the manifest in force does not list.
     fn adopt_orphans(&self) -> Result<(), OpenError> {
-        let manifest = self.manifest.snapshot();
         let listing = self.home.list()?;
-        let listed = |path: &PathBuf| {
-            manifest
-                .segments
-                .iter()
-                .any(|entry| self.home.segment(entry.number) == *path)
-        };
-        self.reserves.adopt(
-            listing
-                .segments
-                .into_iter()
-                .filter(|path| !listed(path))
-                .collect(),
-        );
-        let checkpoint = manifest
-            .checkpoint
-            .map(|entry| self.home.checkpoint(entry.number));
-        let old = listing
-            .checkpoints
-            .into_iter()
-            .filter(|path| Some(path) != checkpoint.as_ref());
-        for path in old.chain(listing.left_over) {
+        let left = listing.unlisted(&self.home, &self.manifest.snapshot());
+        self.reserves.adopt(left.segments);
+        let old = left.checkpoints.into_iter().chain(left.sealed);
+        for path in old.chain(left.left_over) {
             self.home.remove(&path)?;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl FileWal {
     }
 
     /// The segment for a group at `start`: the next one, when that was planned.
-    fn roll(&self, tail: &mut Tail, start: Lsn) -> Result<Arc<Segment>, Failure> {
+    fn segment_for(&self, tail: &mut Tail, start: Lsn) -> Result<Arc<Segment>, Failure> {
         let next = {
             let mut planned = self.planned.lock();
             if planned.front().is_some_and(|(base, _)| *base == start) {
@@ -252,6 +252,7 @@ impl FileWal {
         let segment = Arc::new(reserve.open_at(base)?);
         self.segments.write().push(Arc::clone(&segment));
         tail.segment = Some(Arc::clone(&segment));
+        self.filled.ring();
         Ok(segment)
     }
 }
@@ -319,7 +320,7 @@ impl GroupLog for FileWal {
 
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure> {
         let mut tail = self.tail.lock();
-        let segment = self.roll(&mut tail, group.start)?;
+        let segment = self.segment_for(&mut tail, group.start)?;
         if group.start != tail.end || group.end > segment.limit() {
             return Err(no_room(&self.home));
         }
@@ -380,6 +381,23 @@ impl GroupLog for FileWal {
             self.sync_segment(&segment, end)?;
         }
         Ok(self.manifest.synced())
+    }
+
+    fn wants_roll(&self, end: Lsn) -> bool {
+        let segments = self.segments.read();
+        segments.last().is_some_and(|last| last.base < end)
+    }
+
+    fn roll(&self, at: Lsn) -> Result<(), Failure> {
+        let mut tail = self.tail.lock();
+        self.segment_for(&mut tail, at).map(drop)
+    }
+
+    fn backlog(&self) -> u64 {
+        let sealed = self.manifest.sealed();
+        let segments = self.segments.read();
+        let done = segments.partition_point(|segment| segment.base < sealed);
+        (segments.len() - done).saturating_sub(1) as u64
     }
 
     fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError> {

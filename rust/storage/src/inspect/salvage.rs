@@ -13,7 +13,10 @@ use crate::segment::{BLOCK, Birth, Opening, Segment};
 /// A manifest in place of one that cannot be read: the newest checkpoint, and the segments that can
 /// be told by their headers to be the log.
 pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenError> {
-    let mut manifest = Manifest::default();
+    let mut manifest = Manifest {
+        next_number: 0,
+        ..Manifest::new()
+    };
     for path in listing.checkpoints.iter().rev() {
         let Some(entry) = checkpoint::entry_of(home, path)? else {
             continue;
