@@ -34,6 +34,15 @@ pub trait Fs: Send + Sync + 'static {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>>;
     /// Renames a file, replacing what was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name, which must not be taken. `Unsupported` or `CrossesDevices` when that cannot be.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// What is the same for two values that see the same files under the same names.
+    fn identity(&self) -> Option<usize> {
+        None
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Names (without the directory) of the files in a directory, sorted; no subdirectories.

@@ -20,6 +20,7 @@ enum Step {
     Sync,
     SyncDir(&'static str),
     Rename(&'static str, &'static str),
+    Link(&'static str, &'static str),
     Remove(&'static str),
     List(&'static str),
 }
@@ -50,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Sync),
         1 => dir().prop_map(Step::SyncDir),
         2 => (name(), name()).prop_map(|(from, to)| Step::Rename(from, to)),
+        2 => (name(), name()).prop_map(|(from, to)| Step::Link(from, to)),
         2 => name().prop_map(Step::Remove),
         2 => dir().prop_map(Step::List),
     ]
@@ -88,6 +90,7 @@ impl User {
             Step::Sync => file()?.sync_data()?,
             Step::SyncDir(dir) => self.fs.sync_dir(&path(dir))?,
             Step::Rename(from, to) => self.fs.rename(&path(from), &path(to))?,
+            Step::Link(from, to) => self.fs.link(&path(from), &path(to))?,
             Step::Remove(name) => self.fs.remove(&path(name))?,
             Step::List(dir) => return Ok(format!("{:?}", self.fs.list(&path(dir))?)),
         }

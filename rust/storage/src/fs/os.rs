@@ -58,6 +58,14 @@ impl Fs for OsFs {
         std::fs::rename(from, to).map_err(full)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to).map_err(full)
+    }
+
+    fn identity(&self) -> Option<usize> {
+        Some(0)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
     }
@@ -292,6 +300,19 @@ mod tests {
             let missing = OsFs.open(&dir.path().join("g"), how);
             assert_eq!(missing.err().unwrap().kind(), io::ErrorKind::NotFound);
         }
+    }
+
+    #[test]
+    fn a_linked_file_has_two_names_and_outlives_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "one");
+        file.write_all_at(&mut [IoSlice::new(b"abc")], 0).unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        OsFs.link(&one, &two).unwrap();
+        let taken = OsFs.link(&one, &two).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        OsFs.remove(&one).unwrap();
+        assert_eq!(std::fs::read(two).unwrap(), b"abc");
     }
 
     #[test]

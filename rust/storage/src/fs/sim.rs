@@ -5,7 +5,7 @@
 //! as durable but what `sync_data` and `sync_dir` covered; closing a file syncs nothing.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -253,7 +253,9 @@ impl Disk {
         let Some(capacity) = self.capacity else {
             return Ok(());
         };
-        let others = self.names.values().filter(|i| i.id != inode.id);
+        // A file of two names takes its space once.
+        let mut counted = HashSet::from([inode.id]);
+        let others = self.names.values().filter(|i| counted.insert(i.id));
         let others: u64 = others.map(|i| i.content.read().len()).sum();
         let present = inode.content.read().len();
         if len > present && others.saturating_add(len) > capacity {
@@ -307,6 +309,10 @@ impl Fs for SimFs {
         }
         let inode = Arc::clone(disk.find(from)?);
         let file = inode.id;
+        if disk.names.get(to).is_some_and(|other| other.id == file) {
+            // Two names of one file, or one: POSIX has it that nothing is done.
+            return Ok(());
+        }
         disk.names.remove(from);
         disk.names.insert(to.to_owned(), inode);
         disk.log(|| Op::Rename {
@@ -315,6 +321,29 @@ impl Fs for SimFs {
             file,
         });
         Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut disk = self.enter()?;
+        disk.meet(OpClass::Link)?;
+        if let Some(dir) = to.parent() {
+            disk.need_dir(dir)?;
+        }
+        let inode = Arc::clone(disk.find(from)?);
+        if disk.names.contains_key(to) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = inode.id;
+        disk.names.insert(to.to_owned(), inode);
+        disk.log(|| Op::Link {
+            path: to.to_owned(),
+            file,
+        });
+        Ok(())
+    }
+
+    fn identity(&self) -> Option<usize> {
+        Some(Arc::as_ptr(&self.disk).addr())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

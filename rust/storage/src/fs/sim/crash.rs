@@ -69,6 +69,8 @@ struct NameChange {
     dir: PathBuf,
     gone: Option<PathBuf>,
     set: Option<(PathBuf, FileId)>,
+    /// The name that is set is the only one of its file.
+    moves: bool,
 }
 
 impl Crash {
@@ -157,6 +159,11 @@ impl Crash {
                 self.pending
                     .push(NameChange::new(index, Some(from), Some((to, *file))));
             }
+            Op::Link { path, file } => {
+                let mut change = NameChange::new(index, None, Some((path, *file)));
+                change.moves = false;
+                self.pending.push(change);
+            }
             Op::Remove { path } => self.pending.push(NameChange::new(index, Some(path), None)),
             Op::SyncDir { dir } => {
                 let names = &mut self.names;
@@ -196,6 +203,7 @@ impl NameChange {
             dir: dir.unwrap_or(Path::new("")).to_owned(),
             gone: gone.cloned(),
             set: set.map(|(path, file)| (path.clone(), file)),
+            moves: true,
         }
     }
 
@@ -204,9 +212,11 @@ impl NameChange {
             names.remove(path);
         }
         if let Some((path, file)) = &self.set {
-            // There are no hard links: a file that an earlier, lost rename should have moved away
-            // is still only in one place.
-            names.retain(|_, other| other != file);
+            // A file that an earlier, lost rename should have moved away is still only in one place.
+            // Files that are linked are never renamed.
+            if self.moves {
+                names.retain(|_, other| other != file);
+            }
             names.insert(path.clone(), *file);
         }
     }

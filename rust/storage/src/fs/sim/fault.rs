@@ -32,6 +32,8 @@ pub enum OpClass {
     Allocate,
     /// Renaming a file.
     Rename,
+    /// Giving a file a second name.
+    Link,
     /// Removing a file.
     Remove,
     /// Making a file's content durable.

@@ -23,6 +23,10 @@ pub(super) enum Op {
         to: PathBuf,
         file: FileId,
     },
+    Link {
+        path: PathBuf,
+        file: FileId,
+    },
     Remove {
         path: PathBuf,
     },
@@ -57,6 +61,7 @@ impl fmt::Display for Op {
             Op::Rename { from, to, file } => {
                 write!(f, "rename #{file} {} to {}", from.display(), to.display())
             }
+            Op::Link { path, file } => write!(f, "link #{file} as {}", path.display()),
             Op::Remove { path } => write!(f, "remove {}", path.display()),
             Op::SyncDir { dir } => write!(f, "sync directory {}", dir.display()),
             Op::Write { file, offset, data } => {

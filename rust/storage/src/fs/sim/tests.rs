@@ -374,3 +374,24 @@ fn a_crash_can_be_rewound() {
         Some(vec![])
     );
 }
+
+#[test]
+fn a_link_is_lost_or_kept_by_itself_and_both_names_show_one_file() {
+    let fs = disk();
+    let file = create(&fs, "one");
+    write(&file, 0, b"abc");
+    file.sync_data().unwrap();
+    fs.sync_dir(Path::new("/d")).unwrap();
+    fs.link(&path("one"), &path("two")).unwrap();
+    let linked = fs.op_count();
+    let both = BTreeSet::from([None, Some(b"abc".to_vec())]);
+    assert_eq!(outcomes(&fs, linked, Policy::Subset, "two"), both);
+    fs.sync_dir(Path::new("/d")).unwrap();
+    fs.remove(&path("one")).unwrap();
+    fs.sync_dir(Path::new("/d")).unwrap();
+    for policy in Policy::ALL {
+        let image = fs.crash_image(fs.op_count(), policy, 0);
+        assert_eq!(content(&image, "one"), None);
+        assert_eq!(content(&image, "two").unwrap(), b"abc");
+    }
+}
