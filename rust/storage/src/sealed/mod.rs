@@ -5,9 +5,27 @@
 
 use crate::Lsn;
 
+mod body;
 mod extent;
+mod file;
+mod history;
+mod layout;
+mod liveness;
+mod marks;
+mod pace;
+mod seal;
+mod writer;
 
+pub(crate) use body::BodyWindow;
 pub(crate) use extent::Extent;
+pub(crate) use file::{Flaw, SealedFile};
+pub use history::History;
+pub(crate) use history::{Sealed, SealedFigures};
+pub(crate) use liveness::{alive, floors};
+pub(crate) use marks::Marks;
+pub(crate) use pace::{Cancelled, Pace};
+pub(crate) use seal::{SealError, seal};
+pub(crate) use writer::{SealedWriter, WriteError};
 
 /// A sealed file, as the manifest lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,235 @@
+//! The history of all streams: what the open sealed files hold together.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+
+use crate::error::{OpenError, ReadError};
+use crate::frame::FrameRef;
+use crate::home::Home;
+use crate::sealed::SealedEntry;
+use crate::sealed::extent::Extent;
+use crate::sealed::file::SealedFile;
+use crate::sealed::liveness::{alive, floors};
+use crate::sealed::pace::{Cancelled, Pace};
+use crate::tenancy::Tenancy;
+
+/// Extents that are weighed before looking whether to go on.
+const WEIGHED: usize = 4096;
+
+/// A run of a stream's payload bytes in sealed files, cut at events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// Position of the first byte: where the event that holds what was asked for begins.
+    pub start: u64,
+    /// Position behind the last byte.
+    pub end: u64,
+    /// The bytes, in as many pieces as they lie in on disk: not one per event.
+    pub chunks: Vec<Bytes>,
+}
+
+/// Figures of the sealed files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct SealedFigures {
+    pub(crate) files: u64,
+    /// Lengths of the files.
+    pub(crate) bytes: u64,
+    pub(crate) payload_bytes: u64,
+    /// Payload bytes that are alive, as far as is known.
+    pub(crate) live_bytes: u64,
+    pub(crate) extents: u64,
+    pub(crate) blocks_verified: u64,
+}
+
+/// The files in LSN order: what a stream has in a later one has higher positions.
+type Files = Arc<Vec<Arc<SealedFile>>>;
+
+/// The sealed files that count, open. A reader keeps those it began with, also when they are replaced meanwhile.
+pub(crate) struct Sealed {
+    files: RwLock<Files>,
+}
+
+impl Sealed {
+    /// Opens the files that the manifest lists.
+    pub(crate) fn open(home: &Home, entries: &[SealedEntry]) -> Result<Self, OpenError> {
+        let files: Result<Vec<_>, _> = entries
+            .iter()
+            .map(|entry| SealedFile::open(home, entry).map(Arc::new))
+            .collect();
+        let mut files = files?;
+        files.sort_by_key(|file| file.entry().from);
+        Ok(Self {
+            files: RwLock::new(Arc::new(files)),
+        })
+    }
+
+    /// The files now, in LSN order.
+    pub(crate) fn files(&self) -> Files {
+        Arc::clone(&self.files.read())
+    }
+
+    /// Takes files out and another one in, as the manifest already does.
+    pub(crate) fn swap(&self, out: &[u64], new: Option<SealedFile>) {
+        let mut files = self.files.write();
+        let kept = files
+            .iter()
+            .filter(|file| !out.contains(&file.entry().number));
+        let mut next: Vec<_> = kept.map(Arc::clone).chain(new.map(Arc::new)).collect();
+        next.sort_by_key(|file| file.entry().from);
+        *files = Arc::new(next);
+    }
+
+    /// What `stream` has from the event that holds the byte at `from`: whole events, as many as fit into `max_bytes`
+    /// but at least one; one that reaches beyond `to` is cut there. Empty when nothing is sealed at `from`.
+    pub(crate) fn history(
+        &self,
+        stream: u64,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<History, ReadError> {
+        let nothing = History {
+            start: from,
+            end: from,
+            chunks: Vec::new(),
+        };
+        if from >= to {
+            return Ok(nothing);
+        }
+        let files = self.files();
+        let mut extents = extents(&files, stream, from);
+        let Some((file, first)) = extents.next().filter(|(_, extent)| extent.holds(from)) else {
+            return Ok(nothing);
+        };
+        let event = file.event(&first, from)?;
+        // Where to stop, at the event that holds this byte or at this byte if it is not there.
+        let limit = event
+            .start
+            .saturating_add(max_bytes as u64)
+            .max(event.end)
+            .min(to);
+        let mut chunks = Vec::new();
+        let mut end = event.start;
+        let mut next = Some((file, first));
+        while let Some((file, extent)) = next.take() {
+            let stop = if extent.end <= limit {
+                extent.end
+            } else if limit == to {
+                to
+            } else {
+                file.event(&extent, limit)?.start.max(end)
+            };
+            if stop > end {
+                chunks.push(file.read(extent.data_at + (end - extent.start), stop - end)?);
+                end = stop;
+            }
+            if end == extent.end && end < limit {
+                next = extents.next().filter(|(_, extent)| extent.start == end);
+            }
+        }
+        Ok(History {
+            start: event.start,
+            end,
+            chunks,
+        })
+    }
+
+    /// Bounds of the event of `stream` that holds the byte at `position`.
+    pub(crate) fn event_at(
+        &self,
+        stream: u64,
+        position: u64,
+    ) -> Result<Option<(u64, u64)>, ReadError> {
+        let files = self.files();
+        match extents(&files, stream, position).next() {
+            Some((file, extent)) if extent.holds(position) => {
+                let event = file.event(&extent, position)?;
+                Ok(Some((event.start, event.end)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Number of events of `stream` that have a byte between `from` and `to`.
+    pub(crate) fn events(&self, stream: u64, from: u64, to: u64) -> Result<u64, ReadError> {
+        let files = self.files();
+        let mut events = 0;
+        for (file, extent) in extents(&files, stream, from) {
+            if extent.start >= to || from >= to {
+                break;
+            }
+            events += if from <= extent.start && extent.end <= to {
+                file.events_in(&extent)?
+            } else {
+                let first = file.event(&extent, from.max(extent.start))?.index;
+                let last = file.event(&extent, to.min(extent.end) - 1)?.index;
+                last - first + 1
+            };
+        }
+        Ok(events)
+    }
+
+    /// The payload of `frame`, or a part of an event; `None` when nothing is sealed at its position.
+    pub(crate) fn payload(&self, frame: &FrameRef) -> Result<Option<Bytes>, ReadError> {
+        let files = self.files();
+        let Some((file, extent)) = extents(&files, frame.stream, frame.position)
+            .next()
+            .filter(|(_, extent)| extent.holds(frame.position))
+        else {
+            return Ok(None);
+        };
+        let len = u64::from(frame.len);
+        let at = extent.data_at + (frame.position - extent.start);
+        if len > extent.end - frame.position {
+            let detail = format!(
+                "stream {} ends at position {} here, it should have {len} bytes at position {}",
+                frame.stream, extent.end, frame.position
+            );
+            return Err(file.senseless(at, &detail));
+        }
+        file.read(at, len).map(Some)
+    }
+
+    /// Finds out how much of each file is alive.
+    pub(crate) fn weigh(&self, tenancy: &dyn Tenancy, pace: &Pace) -> Result<(), Cancelled> {
+        for file in self.files().iter() {
+            let mut live = 0;
+            for extents in file.extents().chunks(WEIGHED) {
+                pace.check()?;
+                let floors = floors(tenancy, extents.iter().map(|extent| extent.stream));
+                let parts = floors.iter().zip(extents);
+                live += parts
+                    .map(|(floor, extent)| alive(*floor, extent.start, extent.end))
+                    .sum::<u64>();
+            }
+            file.set_live_bytes(live);
+        }
+        Ok(())
+    }
+
+    /// Figures now.
+    pub(crate) fn figures(&self) -> SealedFigures {
+        self.files()
+            .iter()
+            .fold(SealedFigures::default(), |sum, file| SealedFigures {
+                files: sum.files + 1,
+                bytes: sum.bytes + file.entry().bytes,
+                payload_bytes: sum.payload_bytes + file.payload_bytes(),
+                live_bytes: sum.live_bytes + file.live_bytes(),
+                extents: sum.extents + file.extents().len() as u64,
+                blocks_verified: sum.blocks_verified + file.blocks_verified(),
+            })
+    }
+}
+
+/// The extents of `stream` that end behind `from`, in order of positions.
+fn extents(files: &Files, stream: u64, from: u64) -> impl Iterator<Item = (&SealedFile, Extent)> {
+    files.iter().flat_map(move |file| {
+        let extents = file.extents_of(stream);
+        let first = extents.partition_point(|extent| extent.end <= from);
+        extents[first..]
+            .iter()
+            .map(move |extent| (&**file, *extent))
+    })
+}

@@ -1,0 +1,348 @@
+//! The fixed parts of a sealed file: header block, footer and trailer, and where everything lies.
+
+use crate::Lsn;
+use crate::codec::{Undecodable, put, u32_at, u64_at};
+use crate::sealed::extent::{EXTENT, Extent};
+
+/// Bytes of the header block: the body begins behind it.
+pub(crate) const HEADER: u64 = 4096;
+/// Bytes of the body under one CRC; the last block may be shorter.
+pub(crate) const BLOCK: u64 = 64 << 10;
+/// Bytes of the trailer, at the very end.
+pub(crate) const TRAILER: u64 = 80;
+/// Format version of sealed files.
+pub(crate) const VERSION: u32 = 1;
+const MAGIC: &[u8; 8] = b"DSseald\n";
+const TRAILER_MAGIC: &[u8; 8] = b"DSsealf\n";
+
+/// What a sealed file says at its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) number: u64,
+    pub(crate) from: Lsn,
+    pub(crate) to: Lsn,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut block = vec![0; HEADER as usize];
+        put(&mut block, 0, MAGIC);
+        put(&mut block, 8, &VERSION.to_le_bytes());
+        put(&mut block, 16, &self.number.to_le_bytes());
+        put(&mut block, 24, &self.from.to_le_bytes());
+        put(&mut block, 32, &self.to.to_le_bytes());
+        let crc = crc32c::crc32c(&block[16..]);
+        put(&mut block, 12, &crc.to_le_bytes());
+        block
+    }
+
+    pub(crate) fn decode(block: &[u8]) -> Result<Self, Undecodable> {
+        checked(block, HEADER as usize, MAGIC, "header")?;
+        Ok(Self {
+            number: u64_at(block, 16),
+            from: u64_at(block, 24),
+            to: u64_at(block, 32),
+        })
+    }
+}
+
+/// What a sealed file says at its end: how long everything before is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trailer {
+    pub(crate) number: u64,
+    /// Bytes of the data region.
+    pub(crate) data: u64,
+    /// Bytes of the marks region.
+    pub(crate) marks: u64,
+    pub(crate) extents: u64,
+    pub(crate) events: u64,
+    pub(crate) streams: u64,
+    pub(crate) footer_crc: u32,
+}
+
+impl Trailer {
+    pub(crate) fn encode(&self) -> [u8; TRAILER as usize] {
+        let mut bytes = [0; TRAILER as usize];
+        put(&mut bytes, 0, TRAILER_MAGIC);
+        put(&mut bytes, 8, &VERSION.to_le_bytes());
+        put(&mut bytes, 16, &self.number.to_le_bytes());
+        put(&mut bytes, 24, &self.data.to_le_bytes());
+        put(&mut bytes, 32, &self.marks.to_le_bytes());
+        put(&mut bytes, 40, &self.extents.to_le_bytes());
+        put(&mut bytes, 48, &self.events.to_le_bytes());
+        put(&mut bytes, 56, &self.streams.to_le_bytes());
+        put(&mut bytes, 64, &self.footer_crc.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[16..]);
+        put(&mut bytes, 12, &crc.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Undecodable> {
+        checked(bytes, TRAILER as usize, TRAILER_MAGIC, "trailer")?;
+        Ok(Self {
+            number: u64_at(bytes, 16),
+            data: u64_at(bytes, 24),
+            marks: u64_at(bytes, 32),
+            extents: u64_at(bytes, 40),
+            events: u64_at(bytes, 48),
+            streams: u64_at(bytes, 56),
+            footer_crc: u32_at(bytes, 64),
+        })
+    }
+
+    /// Where the parts of the file lie, when its length is `file_bytes`: nothing that the trailer says is
+    /// believed beyond that.
+    pub(crate) fn places(&self, file_bytes: u64) -> Option<Places> {
+        let body = self.data.checked_add(self.marks)?;
+        let crcs = body.div_ceil(BLOCK).checked_mul(4)?;
+        let extents = self.extents.checked_mul(EXTENT as u64)?;
+        let footer = crcs.checked_add(extents)?;
+        let footer_at = HEADER.checked_add(body)?;
+        let whole = footer_at.checked_add(footer)?.checked_add(TRAILER)?;
+        (whole == file_bytes).then_some(Places {
+            body,
+            footer_at,
+            footer,
+        })
+    }
+}
+
+/// Where the parts of a file lie, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Length of the body.
+    pub(crate) body: u64,
+    /// File offset of the footer.
+    pub(crate) footer_at: u64,
+    /// Length of the footer.
+    pub(crate) footer: u64,
+}
+
+/// The CRCs of all blocks and the extents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Footer {
+    pub(crate) crcs: Vec<u32>,
+    /// Sorted by (stream, start).
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl Footer {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.crcs.len() * 4 + self.extents.len() * EXTENT);
+        for crc in &self.crcs {
+            bytes.extend_from_slice(&crc.to_le_bytes());
+        }
+        for extent in &self.extents {
+            bytes.extend_from_slice(&extent.encode());
+        }
+        bytes
+    }
+
+    /// Decodes what lies between body and trailer. Offsets of what is wrong count from its start.
+    ///
+    /// What passes can be used without further checks: extents are sorted, do not overlap, lie back to back in the
+    /// data region and fill it, and their marks lie in order in the marks region.
+    pub(crate) fn decode(bytes: &[u8], trailer: &Trailer) -> Result<Self, Undecodable> {
+        let wrong = |offset: usize, detail: &str| Err(Undecodable::at(offset as u64, detail));
+        let body = trailer.data.saturating_add(trailer.marks);
+        let crcs = body.div_ceil(BLOCK);
+        let expected = crcs
+            .checked_mul(4)
+            .zip(trailer.extents.checked_mul(EXTENT as u64))
+            .and_then(|(crcs, extents)| crcs.checked_add(extents));
+        if expected != Some(bytes.len() as u64) {
+            return wrong(0, "the footer's length does not fit the trailer");
+        }
+        if crc32c::crc32c(bytes) != trailer.footer_crc {
+            return wrong(0, "the footer's CRC does not match");
+        }
+        let (crcs, extents) = bytes.split_at(crcs as usize * 4);
+        let at = |index: usize| crcs.len() + index * EXTENT;
+        let footer = Self {
+            crcs: crcs.chunks_exact(4).map(|crc| u32_at(crc, 0)).collect(),
+            extents: extents.chunks_exact(EXTENT).map(Extent::decode).collect(),
+        };
+        let (mut data_at, mut marks_from) = (0, trailer.data);
+        let mut before: Option<&Extent> = None;
+        for (index, extent) in footer.extents.iter().enumerate() {
+            if extent.start >= extent.end {
+                return wrong(at(index), "an extent is empty");
+            }
+            if before
+                .is_some_and(|before| (before.stream, before.end) > (extent.stream, extent.start))
+            {
+                return wrong(at(index), "an extent is out of order");
+            }
+            if extent.data_at != data_at || extent.len() > trailer.data - data_at {
+                return wrong(at(index), "an extent does not lie where it should");
+            }
+            data_at += extent.len();
+            if !extent.is_single() {
+                if extent.marks_at < marks_from || extent.marks_at >= body {
+                    return wrong(at(index), "an extent's marks do not lie where they should");
+                }
+                marks_from = extent.marks_at + 1;
+            }
+            before = Some(extent);
+        }
+        if data_at != trailer.data {
+            return wrong(at(footer.extents.len()), "data lies behind the last extent");
+        }
+        Ok(footer)
+    }
+}
+
+/// The CRC of block `index` of file `number`: no block can stand in for another, nor for one of another file.
+pub(crate) fn block_crc(number: u64, index: u64, bytes: &[u8]) -> u32 {
+    let place = crc32c::crc32c(&number.to_le_bytes());
+    let place = crc32c::crc32c_append(place, &index.to_le_bytes());
+    crc32c::crc32c_append(place, bytes)
+}
+
+/// Length, magic, version and CRC of a fixed part, which lie at the same places in all of them.
+fn checked(bytes: &[u8], len: usize, magic: &[u8; 8], part: &str) -> Result<(), Undecodable> {
+    if bytes.len() != len || &bytes[..8] != magic {
+        return Err(Undecodable::at(
+            0,
+            format!("this is no sealed file's {part}"),
+        ));
+    }
+    if u32_at(bytes, 8) != VERSION {
+        return Err(Undecodable::Version(u32_at(bytes, 8)));
+    }
+    if crc32c::crc32c(&bytes[16..]) != u32_at(bytes, 12) {
+        return Err(Undecodable::at(
+            12,
+            format!("the {part}'s CRC does not match"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::sealed::extent::NO_MARKS;
+
+    prop_compose! {
+        fn footers()(
+            // Stream step (0 = the same stream again), gap before, length, bytes of marks.
+            parts in prop::collection::vec((0..3_u64, 0..4_u64, 1..90_000_u64, prop::option::of(1..40_u64)), 0..8),
+            crcs in prop::collection::vec(any::<u32>(), 16),
+            events: u64, number: u64,
+        ) -> (Footer, Trailer) {
+            let (mut stream, mut position, mut data) = (1, 0, 0);
+            let mut extents = Vec::new();
+            for &(step, gap, len, _) in &parts {
+                position = if step == 0 { position + gap } else { gap };
+                stream += step;
+                extents.push(Extent { stream, start: position, end: position + len, data_at: data, marks_at: NO_MARKS });
+                position += len;
+                data += len;
+            }
+            let mut marks = 0;
+            for (extent, (.., bytes)) in extents.iter_mut().zip(&parts) {
+                if let Some(bytes) = bytes {
+                    extent.marks_at = data + marks;
+                    marks += bytes;
+                }
+            }
+            let crcs = crcs[..(data + marks).div_ceil(BLOCK) as usize].to_vec();
+            let footer = Footer { crcs, extents };
+            let trailer = Trailer {
+                number, data, marks, events,
+                extents: footer.extents.len() as u64,
+                streams: 1,
+                footer_crc: crc32c::crc32c(&footer.encode()),
+            };
+            (footer, trailer)
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_round_trips_and_no_flipped_bit_nor_cut_goes_unseen(
+            number: u64, from: u64, to: u64, bit in 0..HEADER as usize * 8,
+        ) {
+            let header = Header { number, from, to };
+            let mut block = header.encode();
+            prop_assert_eq!(Header::decode(&block), Ok(header));
+            block[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Header::decode(&block).is_err());
+            block.truncate(bit / 8);
+            prop_assert!(Header::decode(&block).is_err());
+        }
+
+        #[test]
+        fn a_footer_and_its_trailer_round_trip((footer, trailer) in footers()) {
+            let bytes = footer.encode();
+            let decoded = Trailer::decode(&trailer.encode());
+            prop_assert_eq!(&decoded, &Ok(trailer));
+            prop_assert_eq!(Footer::decode(&bytes, &trailer), Ok(footer));
+            let whole = HEADER + trailer.data + trailer.marks + bytes.len() as u64 + TRAILER;
+            let places = trailer.places(whole).unwrap();
+            prop_assert_eq!(places.footer, bytes.len() as u64);
+            prop_assert_eq!(places.footer_at, whole - TRAILER - places.footer);
+            prop_assert_eq!(trailer.places(whole + 1), None);
+        }
+
+        #[test]
+        fn no_flipped_bit_and_no_cut_of_footer_and_trailer_goes_unseen(
+            (footer, trailer) in footers(), at: prop::sample::Index,
+        ) {
+            let mut bytes = footer.encode();
+            if !bytes.is_empty() {
+                let bit = at.index(bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                prop_assert!(Footer::decode(&bytes, &trailer).is_err());
+                bytes.truncate(bit / 8);
+                prop_assert!(Footer::decode(&bytes, &trailer).is_err());
+            }
+            let mut bytes = trailer.encode();
+            let bit = at.index(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Trailer::decode(&bytes).is_err());
+            prop_assert!(Trailer::decode(&bytes[..bit / 8]).is_err());
+        }
+
+        #[test]
+        fn a_footer_that_contradicts_itself_is_refused(
+            (mut footer, mut trailer) in footers(), index: prop::sample::Index, field in 0..5, other: u64,
+        ) {
+            prop_assume!(!footer.extents.is_empty());
+            let place = index.index(footer.extents.len());
+            let extent = &mut footer.extents[place];
+            let changed = match field {
+                0 => &mut extent.start,
+                1 => &mut extent.end,
+                2 => &mut extent.data_at,
+                3 => &mut extent.marks_at,
+                _ => &mut extent.stream,
+            };
+            *changed = other;
+            trailer.footer_crc = crc32c::crc32c(&footer.encode());
+            if let Ok(decoded) = Footer::decode(&footer.encode(), &trailer) {
+                let extents = &decoded.extents;
+                prop_assert!(extents.windows(2).all(|pair| {
+                    (pair[0].stream, pair[0].end) <= (pair[1].stream, pair[1].start)
+                }));
+                prop_assert_eq!(extents.iter().map(Extent::len).sum::<u64>(), trailer.data);
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..5000), numbers: [u64; 4]) {
+            prop_assert!(Header::decode(&bytes).is_err());
+            prop_assert!(Trailer::decode(&bytes).is_err());
+            let [data, marks, extents, file_bytes] = numbers;
+            let trailer = Trailer {
+                number: 0, data, marks, extents, events: 0, streams: 0,
+                footer_crc: crc32c::crc32c(&bytes),
+            };
+            let _ = Footer::decode(&bytes, &trailer);
+            let _ = trailer.places(file_bytes);
+        }
+    }
+}

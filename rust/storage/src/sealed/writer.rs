@@ -1,0 +1,259 @@
+//! Writing a sealed file, front to back.
+
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Lsn;
+use crate::error::{During, Failure};
+use crate::fs::FsFile;
+use crate::home::Home;
+use crate::sealed::SealedEntry;
+use crate::sealed::extent::{Extent, NO_MARKS};
+use crate::sealed::file::SealedFile;
+use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, block_crc};
+use crate::sealed::marks::MarksBuilder;
+use crate::sealed::pace::{Cancelled, Pace};
+
+/// Bytes written at once, a multiple of a block.
+const BUFFER: usize = 1 << 20;
+/// Bytes after which what was written is synced, so that no flush at the end holds up the log's.
+const SYNC_EVERY: u64 = 8 << 20;
+
+/// Why a sealed file was not written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// Told to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// What was to be written contradicts what was before it.
+    #[error("stream {stream} has something else already at position {position}")]
+    Disorder { stream: u64, position: u64 },
+    /// The file system failed.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+/// A sealed file that is being written: events come in the order of (stream, position).
+///
+/// Its file has no name in the manifest and no trailer until it is finished; one that is dropped before is a left-over.
+/// In memory are the marks and the extents of the file, and a buffer.
+pub(crate) struct SealedWriter<'p> {
+    pace: &'p Pace,
+    path: PathBuf,
+    file: Arc<dyn FsFile>,
+    header: Header,
+    /// Bytes of the body that are not written yet, from `flushed` on.
+    buffer: Vec<u8>,
+    flushed: u64,
+    unsynced: u64,
+    crcs: Vec<u32>,
+    extents: Vec<Extent>,
+    /// The extent that grows, the last one of `extents`.
+    open: bool,
+    builder: MarksBuilder,
+    /// The marks region so far.
+    marks: Vec<u8>,
+    events: u64,
+    streams: u64,
+}
+
+impl<'p> SealedWriter<'p> {
+    /// Begins file `number`, for the log from `from` to `to`.
+    pub(crate) fn create(
+        home: &Home,
+        number: u64,
+        from: Lsn,
+        to: Lsn,
+        pace: &'p Pace,
+    ) -> Result<Self, WriteError> {
+        pace.check()?;
+        let path = home.sealed(number);
+        let file = home.create(&path)?;
+        let header = Header { number, from, to };
+        file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)
+            .during("write", &path)?;
+        Ok(Self {
+            pace,
+            path,
+            file,
+            header,
+            buffer: Vec::with_capacity(BUFFER),
+            flushed: 0,
+            unsynced: 0,
+            crcs: Vec::new(),
+            extents: Vec::new(),
+            open: false,
+            builder: MarksBuilder::default(),
+            marks: Vec::new(),
+            events: 0,
+            streams: 0,
+        })
+    }
+
+    /// Writes an event. An empty one leaves no trace.
+    pub(crate) fn event(
+        &mut self,
+        stream: u64,
+        position: u64,
+        payload: &[u8],
+    ) -> Result<(), WriteError> {
+        self.announce(stream, position, payload.len() as u64)?;
+        self.data(payload)
+    }
+
+    /// Announces an event of `len` bytes, which come by [`data`](Self::data): in any pieces, and maybe behind further
+    /// announced events.
+    pub(crate) fn announce(
+        &mut self,
+        stream: u64,
+        position: u64,
+        len: u64,
+    ) -> Result<(), WriteError> {
+        let disorder = WriteError::Disorder { stream, position };
+        let Some(end) = position.checked_add(len) else {
+            return Err(disorder);
+        };
+        if len == 0 {
+            return Ok(());
+        }
+        match self.extents.last_mut() {
+            Some(last) if self.open && (last.stream, last.end) == (stream, position) => {
+                last.end = end
+            }
+            last => {
+                let (before, data_at) = last.map_or((None, 0), |last| {
+                    (Some((last.stream, last.end)), last.data_at + last.len())
+                });
+                if before.is_some_and(|before| before > (stream, position)) {
+                    return Err(disorder);
+                }
+                if before.is_none_or(|(before, _)| before != stream) {
+                    self.streams += 1;
+                }
+                self.close_extent();
+                self.extents.push(Extent {
+                    stream,
+                    start: position,
+                    end,
+                    data_at,
+                    marks_at: NO_MARKS,
+                });
+                self.builder.begin(position);
+                self.open = true;
+            }
+        }
+        self.builder.push(len);
+        self.events += 1;
+        Ok(())
+    }
+
+    /// Writes payload bytes of what was announced.
+    pub(crate) fn data(&mut self, mut bytes: &[u8]) -> Result<(), WriteError> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(BUFFER - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            bytes = later;
+            if self.buffer.len() == BUFFER {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Bytes of the body that were taken so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
+    /// Writes the rest and syncs the file (not its directory); `None` when there was no event, and no file is left.
+    pub(crate) fn finish(mut self, home: &Home) -> Result<Option<SealedFile>, WriteError> {
+        self.close_extent();
+        if self.extents.is_empty() {
+            home.remove(&self.path)?;
+            return Ok(None);
+        }
+        let data = self.written();
+        if let Some(last) = self.extents.last()
+            && last.data_at + last.len() != data
+        {
+            let (stream, position) = (last.stream, last.end);
+            return Err(WriteError::Disorder { stream, position });
+        }
+        for extent in self.extents.iter_mut().filter(|extent| !extent.is_single()) {
+            extent.marks_at += data;
+        }
+        let marks = std::mem::take(&mut self.marks);
+        self.data(&marks)?;
+        self.flush()?;
+        let footer = Footer {
+            crcs: std::mem::take(&mut self.crcs),
+            extents: std::mem::take(&mut self.extents),
+        };
+        let mut end = footer.encode();
+        let trailer = Trailer {
+            number: self.header.number,
+            data,
+            marks: marks.len() as u64,
+            extents: footer.extents.len() as u64,
+            events: self.events,
+            streams: self.streams,
+            footer_crc: crc32c::crc32c(&end),
+        };
+        end.extend_from_slice(&trailer.encode());
+        let bytes = HEADER + self.flushed + end.len() as u64;
+        debug_assert_eq!(
+            trailer.places(bytes).map(|places| places.footer + TRAILER),
+            Some(end.len() as u64)
+        );
+        self.pace.spend(end.len() as u64)?;
+        self.file
+            .write_all_at(&mut [IoSlice::new(&end)], HEADER + self.flushed)
+            .during("write", &self.path)?;
+        self.file.sync_data().during("fdatasync", &self.path)?;
+        let entry = SealedEntry {
+            number: self.header.number,
+            from: self.header.from,
+            to: self.header.to,
+            bytes,
+        };
+        Ok(Some(SealedFile::assemble(
+            entry, self.path, self.file, footer, &trailer,
+        )))
+    }
+
+    fn close_extent(&mut self) {
+        if !self.open {
+            return;
+        }
+        self.open = false;
+        let marks_at = self.marks.len() as u64;
+        if self.builder.finish(&mut self.marks)
+            && let Some(extent) = self.extents.last_mut()
+        {
+            extent.marks_at = marks_at;
+        }
+    }
+
+    /// Writes what is buffered; only the last time a part of a block.
+    fn flush(&mut self) -> Result<(), WriteError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        self.pace.spend(self.buffer.len() as u64)?;
+        for (index, block) in (self.flushed / BLOCK..).zip(self.buffer.chunks(BLOCK as usize)) {
+            self.crcs.push(block_crc(self.header.number, index, block));
+        }
+        self.file
+            .write_all_at(&mut [IoSlice::new(&self.buffer)], HEADER + self.flushed)
+            .during("write", &self.path)?;
+        self.flushed += self.buffer.len() as u64;
+        self.unsynced += self.buffer.len() as u64;
+        self.buffer.clear();
+        if self.unsynced >= SYNC_EVERY {
+            self.file.sync_data().during("fdatasync", &self.path)?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+}
