@@ -20,10 +20,11 @@ use crate::options::Options;
 use crate::reader::Reader;
 use crate::recovery::recover;
 use crate::rules::{info, lookup};
+use crate::save::Haste;
 use crate::stats::EngineStats;
 use crate::types::{Append, Appended, Clock, Create, Created, Listing, StreamInfo, Ticket};
 use crate::watch::{CompletionSink, Wake, Wakes};
-use crate::{Offset, StreamPath, checkpoint};
+use crate::{Offset, StreamPath};
 
 /// The embedded engine. Cheap to clone; every method may be called from any thread; none but
 /// `wait`, `wait_readable`, `checkpoint`, `close`, cold `page`s and creations of forks with a JSON
@@ -62,22 +63,6 @@ impl Shared {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
-    }
-
-    /// Encodes the state under the lock, waits until all of it is durable, then writes it.
-    pub(crate) fn checkpoint(&self) -> Result<Lsn, CommitError> {
-        let mut checkpointed = self.checkpointed.lock();
-        let (lsn, encoded) = {
-            let inner = self.core.lock();
-            // Nobody pushes without the lock, so the state is that of everything below the end.
-            (self.store.end(), checkpoint::encode(&inner.state))
-        };
-        self.store.wait(lsn, None)?;
-        self.store.write_checkpoint(lsn, &encoded.chunks)?;
-        *checkpointed = lsn;
-        self.store
-            .drop_up_to(encoded.oldest.map_or(lsn, |oldest| oldest.min(lsn)))?;
-        Ok(lsn)
     }
 }
 
@@ -291,7 +276,7 @@ impl Engine {
 
     /// Writes a checkpoint now; gives its LSN.
     pub fn checkpoint(&self) -> Result<Lsn, CommitError> {
-        self.shared.checkpoint()
+        self.shared.checkpoint(Haste::Considerate)
     }
 
     /// Makes a checkpoint, then copies the log into `dir`: one that does not exist, or is empty.
@@ -306,7 +291,7 @@ impl Engine {
 
     /// The same on any file system.
     pub fn backup_to(&self, fs: &Arc<dyn Fs>, dir: &Path) -> Result<BackupReport, BackupError> {
-        self.shared.checkpoint()?;
+        self.shared.checkpoint(Haste::Considerate)?;
         self.shared.store.backup(fs, dir)
     }
 
@@ -343,7 +328,7 @@ impl Engine {
         }
         shared.stop.stop();
         let grown = shared.store.end() > *shared.checkpointed.lock();
-        if grown && let Err(error) = shared.checkpoint() {
+        if grown && let Err(error) = shared.checkpoint(Haste::Urgent) {
             tracing::warn!(%error, "no checkpoint at the end; the next start replays the log");
         }
         let closed = shared.store.close();

@@ -7,6 +7,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Shared;
 use crate::moment::millis;
+use crate::save::Haste;
 use crate::watch::Wakes;
 
 /// Streams removed under one hold of the lock.
@@ -56,7 +57,7 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
         };
         shared.reap();
         if Instant::now() >= paused_until && shared.wants_checkpoint() {
-            match shared.checkpoint() {
+            match shared.checkpoint(Haste::Considerate) {
                 Ok(lsn) => tracing::debug!(lsn, "checkpoint"),
                 Err(error) => {
                     tracing::warn!(%error, "no checkpoint could be made");

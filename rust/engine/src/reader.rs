@@ -151,7 +151,7 @@ impl Reader {
         let position = stream.position(offset)?;
         let tail = stream.tail_at(inner.durable);
         let waits = position >= tail
-            && position <= stream.tail.max(tail + 1)
+            && position <= stream.tail().max(tail + 1)
             && !stream.closed_at(inner.durable);
         waits.then_some(position)
     }
@@ -274,7 +274,7 @@ fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
     match stream.position(asked) {
         None => Err(gone("it is of an earlier life of this path")),
         Some(position) if position < stream.floor() => Err(gone("what was there is trimmed")),
-        Some(position) if position > stream.tail.max(tail + 1) => {
+        Some(position) if position > stream.tail().max(tail + 1) => {
             Err(gone("nothing was ever written there"))
         }
         Some(position) => Ok(position),

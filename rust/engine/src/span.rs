@@ -46,15 +46,7 @@ pub(crate) fn walk(
         youngest = source;
     }
     for (stream, bound) in chain.into_iter().rev() {
-        let first = stream.index.partition_point(|entry| entry.end <= from);
-        let mut start = match first
-            .checked_sub(1)
-            .and_then(|before| stream.index.get(before))
-        {
-            Some(entry) => entry.end,
-            None => stream.index_start(),
-        };
-        for entry in stream.index.iter().skip(first) {
+        for (start, entry) in stream.index.beyond(from) {
             if start >= bound {
                 break;
             }
@@ -71,7 +63,6 @@ pub(crate) fn walk(
             if visit(span).is_break() {
                 return;
             }
-            start = entry.end;
         }
     }
 }

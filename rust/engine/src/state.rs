@@ -1,14 +1,16 @@
 //! All streams: by path, by id, by deadline. Changed by `apply` and `settle` only, so that a replay
 //! arrives at the same state.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use durastream_storage::Lsn;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::StreamPath;
+use crate::directory::Directory;
 use crate::moment::Millis;
+use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
 
 /// Every stream there is.
@@ -18,14 +20,18 @@ pub(crate) struct State {
     pub(crate) next_id: u64,
     /// Live, soft-deleted and removed (until that is durable) ones.
     pub(crate) streams: FxHashMap<u64, Box<Stream>>,
-    /// Live and soft-deleted ones, in order.
-    paths: BTreeMap<StreamPath, u64>,
-    /// The same, found several times faster. Paths come from strangers: hashed with a key.
-    ids: HashMap<StreamPath, u64>,
+    /// Live and soft-deleted ones.
+    pub(crate) directory: Directory,
     /// Live ones that end by themselves, by the deadline they are queued under.
     pub(crate) deadlines: BTreeSet<(Millis, u64)>,
     pub(crate) soft_deleted: u64,
     types: FxHashSet<Arc<str>>,
+    /// A checkpoint's view, while it is written.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// Number of the newest snapshot.
+    pub(crate) round: u16,
+    /// Payloads of frames below need no entry in an index; not raised while there is a snapshot.
+    pub(crate) forgettable: Lsn,
 }
 
 /// What follows from an event once it is durable.
@@ -54,11 +60,13 @@ impl Default for State {
         Self {
             next_id: 1,
             streams: FxHashMap::default(),
-            paths: BTreeMap::new(),
-            ids: HashMap::new(),
+            directory: Directory::default(),
             deadlines: BTreeSet::new(),
             soft_deleted: 0,
             types: FxHashSet::default(),
+            snapshot: None,
+            round: 0,
+            forgettable: 0,
         }
     }
 }
@@ -74,29 +82,19 @@ impl State {
 
     /// The live or soft-deleted stream at a path.
     pub(crate) fn at(&self, path: &StreamPath) -> Option<&Stream> {
-        self.stream(*self.ids.get(path)?)
+        self.directory.find(path, &self.streams)
     }
 
     /// Live and soft-deleted streams, in the order of paths.
     pub(crate) fn paths(&self) -> &BTreeMap<StreamPath, u64> {
-        &self.paths
+        self.directory.ordered()
     }
 
-    pub(crate) fn name(&mut self, path: &StreamPath, id: u64) {
-        self.paths.insert(path.clone(), id);
-        self.ids.insert(path.clone(), id);
-    }
-
-    pub(crate) fn unname(&mut self, path: &StreamPath) {
-        self.paths.remove(path);
-        self.ids.remove(path);
-    }
-
-    /// Names many streams, sorted by path, at once.
-    pub(crate) fn name_all(&mut self, sorted: Vec<(StreamPath, u64)>) {
-        self.ids = sorted.iter().cloned().collect();
-        // From a sorted source it is built bottom-up.
-        self.paths = sorted.into_iter().collect();
+    /// Frames below need not be known one by one any more. Not while a snapshot may have to show them.
+    pub(crate) fn set_forgettable(&mut self, lsn: Lsn) {
+        if self.snapshot.is_none() {
+            self.forgettable = self.forgettable.max(lsn);
+        }
     }
 
     /// One shared copy of a content type.
@@ -147,7 +145,9 @@ impl State {
     /// After a replay: everything is durable, and accesses may have gone unlogged.
     pub(crate) fn recovered(&mut self) {
         self.deadlines.clear();
+        let forgettable = self.forgettable;
         for stream in self.streams.values_mut() {
+            stream.index.forget(|entry| entry.lsn < forgettable);
             stream.index.shrink_to_fit();
             if let Some(lifetime) = &mut stream.lifetime
                 && stream.phase == Phase::Live

@@ -7,6 +7,7 @@ use std::time::Duration;
 use durastream_storage::Lsn;
 
 use crate::event::Origin;
+use crate::index::{Entry, Index};
 use crate::moment::{Millis, millis, span};
 use crate::types::{Expiry, Producer};
 use crate::wire::Format;
@@ -14,14 +15,6 @@ use crate::{Offset, StreamPath};
 
 /// The end of an event that has not happened.
 pub(crate) const NEVER: Lsn = Lsn::MAX;
-
-/// A payload of the stream: where it ends, and the frame that holds it. It begins where the one
-/// before it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Entry {
-    pub(crate) end: u64,
-    pub(crate) lsn: Lsn,
-}
 
 /// How much of a stream is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +40,14 @@ pub(crate) struct Stream {
     pub(crate) last_end: Lsn,
     /// End of the event that closed it, or `NEVER`.
     pub(crate) closed_end: Lsn,
-    /// The reserved tail.
-    pub(crate) tail: u64,
-    /// Its own payloads, in order.
-    pub(crate) index: Vec<Entry>,
+    /// Its own payloads, up to the reserved tail.
+    pub(crate) index: Index,
     /// Streams that read through it.
     pub(crate) forks: u32,
     pub(crate) phase: Phase,
     pub(crate) format: Format,
+    /// The last snapshot that needs no more of it.
+    pub(crate) round: u16,
     pub(crate) lifetime: Option<Box<Lifetime>>,
     pub(crate) extra: Option<Box<Extra>>,
 }
@@ -72,8 +65,6 @@ pub(crate) struct Extra {
     pub(crate) kept: u64,
     /// Forks whose removal is not durable yet: their readers may still read through this stream.
     pub(crate) leaving: u32,
-    /// Where the first entry of `index` begins.
-    pub(crate) index_start: u64,
     /// End of the event that made it anything but `Live`.
     pub(crate) gone_end: Option<Lsn>,
     /// Ids come from strangers: hashed with a key.
@@ -160,6 +151,11 @@ impl Lifetime {
 }
 
 impl Stream {
+    /// The reserved tail.
+    pub(crate) fn tail(&self) -> u64 {
+        self.index.tail()
+    }
+
     pub(crate) fn offset(&self, position: u64) -> Offset {
         Offset {
             incarnation: self.root(),
@@ -220,11 +216,6 @@ impl Stream {
         self.extra.as_ref().map_or(0, |extra| extra.kept)
     }
 
-    /// Where the first entry of `index` begins.
-    pub(crate) fn index_start(&self) -> u64 {
-        self.extra.as_ref().map_or(0, |extra| extra.index_start)
-    }
-
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_default()
     }
@@ -240,13 +231,9 @@ impl Stream {
     /// A horizon never lies inside a frame, so a frame that begins before it ends before it.
     pub(crate) fn tail_at(&self, horizon: Lsn) -> u64 {
         if self.last_end <= horizon {
-            return self.tail;
+            return self.tail();
         }
-        let known = self.index.partition_point(|entry| entry.lsn < horizon);
-        match known.checked_sub(1).and_then(|last| self.index.get(last)) {
-            Some(entry) => entry.end,
-            None => self.index_start(),
-        }
+        self.index.tail_at(horizon)
     }
 
     /// Whether it is closed by the events up to `horizon`.
@@ -260,31 +247,26 @@ impl Stream {
         gone.is_some_and(|end| end <= horizon)
     }
 
-    /// Adds a payload behind the tail.
-    pub(crate) fn push(&mut self, len: u64, lsn: Lsn) {
-        // Many streams have one payload and never another.
-        if self.index.capacity() == 0 {
-            self.index.reserve_exact(1);
+    /// Adds a payload behind the tail. Entries of frames below `forgettable` may be forgotten by it.
+    pub(crate) fn push(&mut self, len: u64, lsn: Lsn, forgettable: Lsn) {
+        let end = self.tail() + len;
+        if self.index.push(Entry { end, lsn }) {
+            self.index.forget(|entry| entry.lsn < forgettable);
         }
-        self.tail += len;
-        let end = self.tail;
-        self.index.push(Entry { end, lsn });
+    }
+
+    /// Below this position no reader and no fork reaches its own payloads, durably; 0 when that
+    /// depends on forks that are about to go.
+    pub(crate) fn unused(&self) -> u64 {
+        match &self.extra {
+            Some(extra) if extra.leaving == 0 => extra.kept.min(extra.floor),
+            _ => 0,
+        }
     }
 
     /// Forgets payloads that neither readers nor forks can reach.
     pub(crate) fn drop_trimmed(&mut self) {
-        if self.extra.as_ref().is_some_and(|extra| extra.leaving > 0) {
-            return;
-        }
-        let unused = self.kept().min(self.floor());
-        let dropped = self.index.partition_point(|entry| entry.end <= unused);
-        let last = dropped.checked_sub(1).and_then(|last| self.index.get(last));
-        if let Some(end) = last.map(|entry| entry.end) {
-            self.extra_mut().index_start = end;
-            self.index.drain(..dropped);
-            if self.index.len() < self.index.capacity() / 4 {
-                self.index.shrink_to_fit();
-            }
-        }
+        let unused = self.unused();
+        self.index.forget(|entry| entry.end <= unused);
     }
 }

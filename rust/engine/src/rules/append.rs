@@ -53,8 +53,8 @@ pub(crate) fn decide_append(
             stream.last_end,
             Appended {
                 duplicate: true,
-                start: stream.offset(stream.tail),
-                next: stream.offset(stream.tail),
+                start: stream.offset(stream.tail()),
+                next: stream.offset(stream.tail()),
                 closed: stream.is_closed(),
                 producer: append.producer.as_ref().and_then(|producer| {
                     let progress = stream.progress(&producer.id)?;
@@ -66,7 +66,7 @@ pub(crate) fn decide_append(
         Ok(payload) => AppendDecision::Accept(
             Event::Append(Appending {
                 id: stream.id,
-                position: stream.tail,
+                position: stream.tail(),
                 at: stream.is_sliding().then_some(now),
                 producer: append.producer.clone(),
                 stream_seq: append.stream_seq.clone(),
@@ -75,8 +75,8 @@ pub(crate) fn decide_append(
             payload.clone(),
             Appended {
                 duplicate: false,
-                start: stream.offset(stream.tail),
-                next: stream.offset(stream.tail + payload.len() as u64),
+                start: stream.offset(stream.tail()),
+                next: stream.offset(stream.tail() + payload.len() as u64),
                 closed: append.close,
                 producer: append
                     .producer
@@ -136,11 +136,11 @@ fn check(
         .into());
     }
     if let Some(expected) = append.if_tail
-        && stream.position(expected) != Some(stream.tail)
+        && stream.position(expected) != Some(stream.tail())
     {
         return Err(AppendError::TailMoved {
             expected,
-            tail: stream.offset(stream.tail),
+            tail: stream.offset(stream.tail()),
         }
         .into());
     }
@@ -181,7 +181,7 @@ fn check(
         }
         .into());
     }
-    let room = usize::try_from(MAX_HALF - stream.tail).unwrap_or(usize::MAX);
+    let room = usize::try_from(MAX_HALF - stream.tail()).unwrap_or(usize::MAX);
     within(
         "bytes left in the stream's offsets",
         "none",
@@ -208,7 +208,7 @@ fn closed(stream: &Stream, append: &Append) -> Stop {
         return Stop::Duplicate;
     }
     Stop::Refuse(AppendError::Closed {
-        tail: stream.offset(stream.tail),
+        tail: stream.offset(stream.tail()),
     })
 }
 

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use durastream_storage::Placed;
 
 use crate::event::{Appending, Creation, Event};
+use crate::index::Index;
 use crate::state::{Effect, EffectKind, State};
 use crate::stream::{Lifetime, NEVER, Phase, Progress, Stream};
 use crate::wire::Format;
@@ -39,7 +40,7 @@ pub(crate) fn apply(
         Event::Delete { id, .. } => return delete(state, *id, placed, effects),
         Event::Trim { id, floor } => {
             let stream = live(state, *id)?;
-            if *floor < stream.reserved_floor() || *floor > stream.tail {
+            if *floor < stream.reserved_floor() || *floor > stream.tail() {
                 return Err(Impossible {
                     id: *id,
                     what: "a trim outside the stream",
@@ -70,7 +71,7 @@ pub(crate) fn apply(
 }
 
 fn live(state: &mut State, id: u64) -> Result<&mut Stream, Impossible> {
-    match state.stream_mut(id) {
+    match state.change(id) {
         Some(stream) if stream.phase == Phase::Live => Ok(stream),
         _ => Err(Impossible {
             id,
@@ -98,7 +99,7 @@ fn create(
         Some(origin) => {
             let source = live(state, origin.source)
                 .map_err(|_| impossible("forked from a stream that does not exist"))?;
-            if origin.point > source.tail || origin.point < source.reserved_floor() {
+            if origin.point > source.tail() || origin.point < source.reserved_floor() {
                 return Err(impossible("forked outside its source"));
             }
             source.forks += 1;
@@ -113,11 +114,11 @@ fn create(
         created_end: placed.end,
         last_end: placed.end,
         closed_end: if creation.closed { placed.end } else { NEVER },
-        tail: start,
-        index: Vec::new(),
+        index: Index::new(start),
         forks: 0,
         phase: Phase::Live,
         format: Format::of(&creation.content_type),
+        round: state.round,
         lifetime: creation.expiry.map(|expiry| {
             Box::new(Lifetime::new(
                 expiry,
@@ -128,7 +129,7 @@ fn create(
         extra: None,
     });
     if len > 0 {
-        stream.push(len as u64, placed.lsn);
+        stream.push(len as u64, placed.lsn, state.forgettable);
     }
     if creation.fork.is_some() {
         let extra = stream.extra_mut();
@@ -136,13 +137,12 @@ fn create(
         extra.root = Some(root);
         extra.floor = floor;
         extra.kept = floor;
-        extra.index_start = start;
     }
     if let Some(lifetime) = &stream.lifetime {
         state.deadlines.insert((lifetime.queued, id));
     }
     state.next_id = id + 1;
-    state.name(&creation.path, id);
+    state.directory.insert(&creation.path, id);
     state.streams.insert(id, stream);
     Ok(())
 }
@@ -153,6 +153,7 @@ fn append(
     len: usize,
     placed: Placed,
 ) -> Result<(), Impossible> {
+    let forgettable = state.forgettable;
     let stream = live(state, event.id)?;
     if stream.is_closed() {
         return Err(Impossible {
@@ -160,14 +161,14 @@ fn append(
             what: "an append to a closed stream",
         });
     }
-    if event.position != stream.tail {
+    if event.position != stream.tail() {
         return Err(Impossible {
             id: event.id,
             what: "an append that does not begin at the tail",
         });
     }
     if len > 0 {
-        stream.push(len as u64, placed.lsn);
+        stream.push(len as u64, placed.lsn, forgettable);
     }
     stream.last_end = placed.end;
     if event.close {
@@ -244,7 +245,7 @@ fn remove(
     placed: Placed,
     effects: &mut VecDeque<Effect>,
 ) -> Option<u64> {
-    let stream = state.stream_mut(id)?;
+    let stream = state.change(id)?;
     let was_soft = stream.phase == Phase::Soft;
     stream.phase = Phase::Removed;
     stream.last_end = placed.end;
@@ -253,13 +254,13 @@ fn remove(
     if was_soft {
         state.soft_deleted -= 1;
     }
-    state.unname(&path);
+    state.directory.remove(&path);
     effects.push_back(Effect {
         end: placed.end,
         id,
         kind: EffectKind::Removed,
     });
-    let source = state.stream_mut(source?)?;
+    let source = state.change(source?)?;
     source.forks -= 1;
     let (forks, floor) = (source.forks, source.reserved_floor());
     let extra = source.extra_mut();

@@ -37,19 +37,19 @@ pub(crate) fn decide_trim(
 ) -> Result<TrimDecision, Refusal> {
     let stream = lookup(state, path).map_err(|(lsn, error)| (lsn, error.into()))?;
     let position = match stream.position(before) {
-        Some(position) if position <= stream.tail => position,
+        Some(position) if position <= stream.tail() => position,
         _ => {
             return Err((
                 Some(stream.last_end),
                 ChangeError::Offset {
                     asked: before,
-                    tail: stream.offset(stream.tail),
+                    tail: stream.offset(stream.tail()),
                 },
             ));
         }
     };
     let floor =
-        holding(state, stream, position, stream.tail).map_or(stream.tail, |span| span.start);
+        holding(state, stream, position, stream.tail()).map_or(stream.tail(), |span| span.start);
     if floor <= stream.reserved_floor() {
         let floor = stream.offset(stream.reserved_floor());
         return Ok(TrimDecision::Already(stream.last_end, floor));

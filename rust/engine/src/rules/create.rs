@@ -187,14 +187,14 @@ fn fork_point(
     spec: &ForkSpec,
     sub: Option<SubPoint>,
 ) -> Result<Point, String> {
-    let tail = source.offset(source.tail);
+    let tail = source.offset(source.tail());
     let anchor = match spec.offset {
-        None => source.tail,
+        None => source.tail(),
         Some(offset) => source
             .position(offset)
             .ok_or_else(|| format!("{offset} is of another stream; the tail is {tail}"))?,
     };
-    if anchor > source.tail {
+    if anchor > source.tail() {
         return Err(format!("it is beyond the tail, {tail}"));
     }
     let floor = source.reserved_floor();
@@ -204,7 +204,7 @@ fn fork_point(
             source.offset(floor)
         ));
     }
-    let next = holding(state, source, anchor, source.tail);
+    let next = holding(state, source, anchor, source.tail());
     if let Some(span) = next
         && span.start != anchor
     {

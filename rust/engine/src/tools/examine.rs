@@ -255,17 +255,13 @@ impl Replay {
 fn live(state: &State) -> Vec<FrameRef> {
     let mut frames = Vec::new();
     for stream in state.streams.values() {
-        let mut start = stream.index_start();
-        for entry in &stream.index {
-            if entry.end > stream.kept() {
-                frames.push(FrameRef {
-                    lsn: entry.lsn,
-                    stream: stream.id,
-                    position: start,
-                    len: u32::try_from(entry.end - start).unwrap_or(u32::MAX),
-                });
-            }
-            start = entry.end;
+        for (start, entry) in stream.index.beyond(stream.kept()) {
+            frames.push(FrameRef {
+                lsn: entry.lsn,
+                stream: stream.id,
+                position: start,
+                len: u32::try_from(entry.end - start).unwrap_or(u32::MAX),
+            });
         }
     }
     frames.sort_unstable_by_key(|frame| frame.lsn);

@@ -252,7 +252,7 @@ fn what_a_fork_reads_stays_until_its_removal_is_durable() {
     table.state.settle(&trimmed);
     let fork = table.state.stream(fork).unwrap();
     let mut bytes = 0;
-    walk(&table.state, fork, 0, fork.tail, |span| {
+    walk(&table.state, fork, 0, fork.tail(), |span| {
         bytes += span.len();
         ControlFlow::Continue(())
     });

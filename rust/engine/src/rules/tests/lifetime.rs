@@ -114,7 +114,7 @@ fn recovery_never_ends_a_stream_before_its_last_unlogged_access_would() {
     assert!(!lifetime.access(now));
     let promised = lifetime.deadline();
     assert!(lifetime.access(now + 1));
-    let bytes = crate::checkpoint::encode(&table.state).chunks.concat();
+    let bytes = crate::checkpoint::encode(&table.state, 0);
     let mut state = crate::checkpoint::decode(&bytes).unwrap();
     state.recovered();
     let lifetime = state.stream(id).unwrap().lifetime.as_ref().unwrap();

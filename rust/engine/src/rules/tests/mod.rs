@@ -33,6 +33,8 @@ mod lifetime;
 #[cfg(test)]
 mod replay;
 pub(crate) mod script;
+#[cfg(test)]
+mod snapshot;
 
 pub(super) struct Table {
     pub(super) state: State,
@@ -69,6 +71,12 @@ impl Table {
         apply(&mut self.state, &event, len, placed, &mut self.effects).unwrap();
         self.payloads.insert(lsn, payload.clone());
         self.log.push((event, payload, placed));
+    }
+
+    /// Behind everything so far.
+    #[cfg(test)]
+    pub(super) fn end(&self) -> Lsn {
+        self.end
     }
 
     /// Makes everything so far durable.
@@ -184,7 +192,7 @@ impl Table {
     pub(super) fn appends(&self, at: &str, from: u64) -> Vec<String> {
         let stream = self.stream(at);
         let mut appends = Vec::new();
-        walk(&self.state, stream, from, stream.tail, |span| {
+        walk(&self.state, stream, from, stream.tail(), |span| {
             let payload = &self.payloads[&span.frame.lsn];
             assert_eq!(payload.len(), span.frame.len as usize);
             let bytes = payload.slice(..span.len());

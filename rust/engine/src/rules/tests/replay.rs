@@ -45,7 +45,7 @@ fn append() -> impl Strategy<Value = Append> {
     })
 }
 
-fn command() -> impl Strategy<Value = Command> {
+pub(super) fn command() -> impl Strategy<Value = Command> {
     let at = 0..PATHS.len();
     prop_oneof![
         3 => (at.clone(), create()).prop_map(|(at, create)| Command::Create(at, create)),

@@ -120,7 +120,7 @@ pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
 }
 
 pub(super) fn bytes(state: &State) -> Vec<u8> {
-    encode(state).chunks.concat()
+    encode(state, 0)
 }
 
 /// Runs the commands against the model, then replays the frames that they left.
