@@ -31,7 +31,12 @@ mod pace;
 mod recovery;
 mod replay;
 mod reserves;
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "the store does not seal yet")]
+#[allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the store does not seal yet"
+)]
 mod sealed;
 mod segment;
 mod stats;

@@ -12,7 +12,7 @@ use crate::sealed::SealedEntry;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::{alive, floors};
-use crate::sealed::pace::{Cancelled, Pace};
+use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::tenancy::Tenancy;
 
 /// Extents that are weighed before looking whether to go on.
@@ -192,11 +192,15 @@ impl Sealed {
     }
 
     /// Finds out how much of each file is alive.
-    pub(crate) fn weigh(&self, tenancy: &dyn Tenancy, pace: &Pace) -> Result<(), Cancelled> {
+    pub(crate) fn weigh(
+        &self,
+        tenancy: &dyn Tenancy,
+        throttle: &Throttle,
+    ) -> Result<(), Cancelled> {
         for file in self.files().iter() {
             let mut live = 0;
             for extents in file.extents().chunks(WEIGHED) {
-                pace.check()?;
+                throttle.check()?;
                 let floors = floors(tenancy, extents.iter().map(|extent| extent.stream));
                 let parts = floors.iter().zip(extents);
                 live += parts

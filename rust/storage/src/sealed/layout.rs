@@ -325,9 +325,10 @@ mod tests {
             trailer.footer_crc = crc32c::crc32c(&footer.encode());
             if let Ok(decoded) = Footer::decode(&footer.encode(), &trailer) {
                 let extents = &decoded.extents;
-                prop_assert!(extents.windows(2).all(|pair| {
+                let in_order = |pair: &[Extent]| {
                     (pair[0].stream, pair[0].end) <= (pair[1].stream, pair[1].start)
-                }));
+                };
+                prop_assert!(extents.windows(2).all(in_order));
                 prop_assert_eq!(extents.iter().map(Extent::len).sum::<u64>(), trailer.data);
             }
         }

@@ -12,8 +12,9 @@ mod history;
 mod layout;
 mod liveness;
 mod marks;
-mod pace;
+
 mod seal;
+mod throttle;
 mod writer;
 
 pub(crate) use body::BodyWindow;
@@ -23,8 +24,8 @@ pub use history::History;
 pub(crate) use history::{Sealed, SealedFigures};
 pub(crate) use liveness::{alive, floors};
 pub(crate) use marks::Marks;
-pub(crate) use pace::{Cancelled, Pace};
 pub(crate) use seal::{SealError, seal};
+pub(crate) use throttle::{Cancelled, Throttle};
 pub(crate) use writer::{SealedWriter, WriteError};
 
 /// A sealed file, as the manifest lists it.

@@ -9,7 +9,7 @@ use crate::frame::FrameRef;
 use crate::home::Home;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::{alive, floors};
-use crate::sealed::pace::{Cancelled, Pace};
+use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::sealed::writer::{SealedWriter, WriteError};
 use crate::segment::Segment;
 use crate::tenancy::Tenancy;
@@ -58,16 +58,16 @@ pub(crate) fn seal(
     end: Lsn,
     number: u64,
     tenancy: &dyn Tenancy,
-    pace: &Pace,
+    throttle: &Throttle,
 ) -> Result<Option<SealedFile>, SealError> {
     let (mut events, copies) = collect(segment, end)?;
-    pace.check()?;
+    throttle.check()?;
     events.sort_unstable_by_key(|event| (event.stream, event.position, event.lsn));
     keep_alive(&mut events, tenancy);
     if events.is_empty() {
         return Ok(None);
     }
-    let written = write(home, segment, end, number, &events, &copies, pace);
+    let written = write(home, segment, end, number, &events, &copies, throttle);
     if written.is_err() {
         // A left-over is removed at the next start, if not now.
         home.remove(&home.sealed(number)).ok();
@@ -127,7 +127,7 @@ fn write(
     number: u64,
     events: &[Event],
     copies: &[u8],
-    pace: &Pace,
+    throttle: &Throttle,
 ) -> Result<Option<SealedFile>, SealError> {
     let sort = |error: WriteError| match error {
         WriteError::Cancelled(cancelled) => SealError::Cancelled(cancelled),
@@ -136,7 +136,8 @@ fn write(
             damaged(segment, segment.base, &disorder.to_string())
         }
     };
-    let mut writer = SealedWriter::create(home, number, segment.base, end, pace).map_err(sort)?;
+    let mut writer =
+        SealedWriter::create(home, number, segment.base, end, throttle).map_err(sort)?;
     for event in events {
         let copy = event
             .copy

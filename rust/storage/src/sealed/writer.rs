@@ -13,7 +13,7 @@ use crate::sealed::extent::{Extent, NO_MARKS};
 use crate::sealed::file::SealedFile;
 use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, block_crc};
 use crate::sealed::marks::MarksBuilder;
-use crate::sealed::pace::{Cancelled, Pace};
+use crate::sealed::throttle::{Cancelled, Throttle};
 
 /// Bytes written at once, a multiple of a block.
 const BUFFER: usize = 1 << 20;
@@ -39,7 +39,7 @@ pub(crate) enum WriteError {
 /// Its file has no name in the manifest and no trailer until it is finished; one that is dropped before is a left-over.
 /// In memory are the marks and the extents of the file, and a buffer.
 pub(crate) struct SealedWriter<'p> {
-    pace: &'p Pace,
+    throttle: &'p Throttle,
     path: PathBuf,
     file: Arc<dyn FsFile>,
     header: Header,
@@ -65,16 +65,16 @@ impl<'p> SealedWriter<'p> {
         number: u64,
         from: Lsn,
         to: Lsn,
-        pace: &'p Pace,
+        throttle: &'p Throttle,
     ) -> Result<Self, WriteError> {
-        pace.check()?;
+        throttle.check()?;
         let path = home.sealed(number);
         let file = home.create(&path)?;
         let header = Header { number, from, to };
         file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)
             .during("write", &path)?;
         Ok(Self {
-            pace,
+            throttle,
             path,
             file,
             header,
@@ -206,7 +206,7 @@ impl<'p> SealedWriter<'p> {
             trailer.places(bytes).map(|places| places.footer + TRAILER),
             Some(end.len() as u64)
         );
-        self.pace.spend(end.len() as u64)?;
+        self.throttle.spend(end.len() as u64)?;
         self.file
             .write_all_at(&mut [IoSlice::new(&end)], HEADER + self.flushed)
             .during("write", &self.path)?;
@@ -240,7 +240,7 @@ impl<'p> SealedWriter<'p> {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        self.pace.spend(self.buffer.len() as u64)?;
+        self.throttle.spend(self.buffer.len() as u64)?;
         for (index, block) in (self.flushed / BLOCK..).zip(self.buffer.chunks(BLOCK as usize)) {
             self.crcs.push(block_crc(self.header.number, index, block));
         }

@@ -15,7 +15,7 @@ const LONGEST: f64 = 3600.0;
 pub(crate) struct Cancelled;
 
 /// A rate of bytes, and a way to end the work at once. Shared by the worker and whoever ends it.
-pub(crate) struct Pace {
+pub(crate) struct Throttle {
     bytes_per_second: Option<u64>,
     state: Mutex<State>,
     wake: Condvar,
@@ -27,7 +27,7 @@ struct State {
     paid: Instant,
 }
 
-impl Pace {
+impl Throttle {
     /// At most that many bytes a second; without, as fast as it goes.
     pub(crate) fn new(bytes_per_second: Option<u64>) -> Self {
         let state = State {
@@ -84,10 +84,10 @@ mod tests {
 
     #[test]
     fn a_rate_is_kept() {
-        let pace = Pace::new(Some(1 << 20));
+        let throttle = Throttle::new(Some(1 << 20));
         let begun = Instant::now();
         for _ in 0..8 {
-            pace.spend(32 << 10).unwrap();
+            throttle.spend(32 << 10).unwrap();
         }
         // A quarter of a second's worth, of which the burst may come at once.
         assert!(begun.elapsed() >= Duration::from_millis(190));
@@ -95,22 +95,22 @@ mod tests {
 
     #[test]
     fn without_a_rate_nothing_waits() {
-        let pace = Pace::new(None);
-        pace.spend(u64::MAX).unwrap();
+        let throttle = Throttle::new(None);
+        throttle.spend(u64::MAX).unwrap();
     }
 
     #[test]
     fn cancelling_wakes_who_waits() {
-        let pace = Pace::new(Some(1));
+        let throttle = Throttle::new(Some(1));
         thread::scope(|scope| {
-            let worker = scope.spawn(|| pace.spend(3600));
+            let worker = scope.spawn(|| throttle.spend(3600));
             thread::sleep(Duration::from_millis(20));
             let begun = Instant::now();
-            pace.cancel();
+            throttle.cancel();
             assert_eq!(worker.join().unwrap(), Err(Cancelled));
             assert!(begun.elapsed() < Duration::from_millis(100));
         });
-        assert_eq!(pace.check(), Err(Cancelled));
-        assert_eq!(pace.spend(0), Err(Cancelled));
+        assert_eq!(throttle.check(), Err(Cancelled));
+        assert_eq!(throttle.spend(0), Err(Cancelled));
     }
 }
