@@ -18,7 +18,7 @@ CARGO_FLAGS := --workspace --release --locked
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 AS_MATURIN = PYO3_BUILD_EXTENSION_MODULE=1 PYO3_CONFIG_FILE="$$(ls -t $(TARGET)/maturin/pyo3-config-*.txt | head -n 1)"
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
-CHECKED := python tests bench tools
+CHECKED := python tests bench tools examples
 # On the stable toolchain: cargo-fuzz asks for flags that only RUSTC_BOOTSTRAP allows there.
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ := .cache/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
