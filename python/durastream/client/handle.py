@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, TypeVar
+
+from durastream.client.batching import Batcher
+from durastream.client.core.commands import Commands
+from durastream.client.core.reader import Reader
+from durastream.client.core.target import Target
+from durastream.client.options import Retry
+from durastream.client.response import StreamResponse
+from durastream.client.wire import Wire, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
-    from types import TracebackType
 
     import httpx
 
-    from durastream.client.options import Live, Message, OnError, Retry, Values
-    from durastream.client.response import StreamResponse
+    from durastream.client.core.steps import Operation
+    from durastream.client.options import Live, Message, OnError, Values
     from durastream.client.results import Appended, Created, StreamHead
+
+T = TypeVar("T")
 
 
 class DurableStream:
@@ -32,20 +41,23 @@ class DurableStream:
         params: Values | None = None,
         client: httpx.Client | None = None,
         retry: Retry | None = None,
-        timeout: float | None = 30.0,
+        timeout: float | None = None,
         batching: bool = False,
     ) -> None:
-        raise NotImplementedError
+        self._commands = Commands(Target.of(url, headers, params), content_type, retry or Retry())
+        self._client = client
+        self._timeout = timeout
+        self._batcher = Batcher(self._send_batch) if batching else None
 
     @property
     def url(self) -> str:
         """The stream's URL, without password and query."""
-        raise NotImplementedError
+        return self._commands.target.shown
 
     @property
     def content_type(self) -> str | None:
         """The stream's content type, once it is known."""
-        raise NotImplementedError
+        return self._commands.content_type
 
     def create(
         self,
@@ -61,18 +73,21 @@ class DurableStream:
         `ttl` is in seconds. `body` is the first message; with `closed` also the last. Raises
         `StreamExists`.
         """
-        raise NotImplementedError
+        operation = self._commands.create(
+            content_type, ttl=ttl, expires_at=expires_at, body=body, closed=closed
+        )
+        return self._perform(operation)
 
     def connect(self) -> StreamHead:
         """Check that the stream exists, and learn its content type.
 
         Raises `StreamNotFound`, `StreamGone`.
         """
-        raise NotImplementedError
+        return self.head()
 
     def head(self) -> StreamHead:
         """Tail, content type, expiry and closure (section 5.5)."""
-        raise NotImplementedError
+        return self._perform(self._commands.head())
 
     def append(
         self, message: Message, *, seq: str | None = None, if_match: str | None = None
@@ -88,24 +103,27 @@ class DurableStream:
         `StreamClosed`, `SeqConflict`, `TailMoved`, `Conflict` (content type), `StreamNotFound`,
         `StreamGone`.
         """
-        raise NotImplementedError
+        if self._batcher is not None and seq is None and if_match is None:
+            kind = self._perform(self._commands.known_type())
+            return self._batcher.append(message, kind)
+        return self._perform(self._commands.append([message], seq=seq, if_match=if_match))
 
     def append_many(
         self, messages: Iterable[Message], *, seq: str | None = None, if_match: str | None = None
     ) -> Appended:
         """Append several messages in one request: all of them or none."""
-        raise NotImplementedError
+        return self._perform(self._commands.append(messages, seq=seq, if_match=if_match))
 
     def close(self, final: Message | None = None) -> Appended:
         """Close the stream for good, with a last message or without (section 5.3).
 
         Repeating it is harmless.
         """
-        raise NotImplementedError
+        return self._perform(self._commands.close(final))
 
     def delete(self) -> None:
         """Delete the stream (section 5.4). Raises `StreamNotFound`, `StreamGone`."""
-        raise NotImplementedError
+        self._perform(self._commands.delete())
 
     def fork(
         self,
@@ -120,7 +138,20 @@ class DurableStream:
 
         It parts at `offset` (default: the tail) plus `sub_offset` messages (JSON) or bytes.
         """
-        raise NotImplementedError
+        operation = self._commands.fork(
+            to, offset=offset, sub_offset=sub_offset, ttl=ttl, expires_at=expires_at
+        )
+        target = self._perform(operation)
+        return DurableStream(
+            target.url,
+            content_type=self.content_type,
+            headers=target.headers,
+            params=target.params,
+            client=self._client,
+            retry=self._commands.retry,
+            timeout=self._timeout,
+            batching=self._batcher is not None,
+        )
 
     def stream(
         self,
@@ -131,19 +162,22 @@ class DurableStream:
         stall_timeout: float = 75.0,
     ) -> StreamResponse:
         """Read it; see `durastream.client.stream`."""
-        raise NotImplementedError
+        target = self._commands.target
+        reader = Reader(
+            Target.of(target.url, target.headers, target.params),
+            offset,
+            live,
+            self._commands.retry,
+            stall_timeout=stall_timeout,
+            on_error=on_error,
+        )
+        return StreamResponse(reader, Wire(self._client, self._timeout))
 
-    def release(self) -> None:
-        """Give back the connections, unless the client was passed in. The handle stays usable."""
-        raise NotImplementedError
+    def _perform(self, operation: Operation[T]) -> T:
+        return perform(operation, Wire(self._client, self._timeout))
 
-    def __enter__(self) -> Self:
-        return self
+    def _send_batch(self, payloads: list[bytes], kind: str) -> Appended:
+        return self._perform(self._commands.append_encoded(payloads, kind))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.release()
+    def __repr__(self) -> str:
+        return f"<DurableStream {self.url}>"

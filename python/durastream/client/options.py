@@ -42,8 +42,7 @@ else `bytes`, or `str`, which becomes UTF-8."""
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Exponential backoff with full jitter: the n-th wait is random in 0..min(max_delay,
-    initial_delay·multiplier^n).
+    """Exponential backoff with full jitter: the n-th wait is random, up to `initial_delay * multiplier**n`.
 
     Failures are counted from the last progress: an answer, or data of a live read. `Retry-After` of a
     server is waited for as it says, when that is longer. Times are in seconds.
@@ -65,7 +64,8 @@ class Retry:
             raise ValueError(f"initial_delay is {self.initial_delay} s: it must be above 0")
         if self.max_delay < self.initial_delay:
             raise ValueError(
-                f"max_delay is {self.max_delay} s: it must be initial_delay ({self.initial_delay} s) or more"
+                f"max_delay is {self.max_delay} s: it must be at least"
+                f" initial_delay, {self.initial_delay} s"
             )
         if self.multiplier < 1:
             raise ValueError(f"multiplier is {self.multiplier}: it must be 1 or more")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Self
+
+from durastream.client.core.reader import Reader
+from durastream.client.core.target import Target
+from durastream.client.core.view import View, text_decoder
+from durastream.client.options import Retry
+from durastream.client.wire import Reel, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -10,87 +17,87 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from durastream.client.options import Live, OnError, Retry, Values
+    from durastream.client.options import Live, OnError, Values
     from durastream.client.results import Chunk
 
 
-class StreamResponse:
+class StreamResponse(View):
     """A stream being read. Consume it once, in one way: chunks, bytes, text, JSON messages, or whole.
 
-    A context manager: leaving it gives the connection back. Dropped connections are resumed from
-    `offset`; nothing is left out or repeated.
+    A context manager: leaving it gives the connection back. Dropped connections are resumed from `offset`;
+    nothing is left out or repeated.
     """
 
-    @property
-    def url(self) -> str:
-        """The stream's URL, without password and query."""
-        raise NotImplementedError
+    def __init__(self, reader: Reader, wire: Wire) -> None:
+        super().__init__(reader)
+        self._wire = wire
+        self._reel = Reel(reader.run(), wire)
+        self._advancing = threading.Lock()
+        self._reel.advance()  # to the head of the first answer
 
-    @property
-    def content_type(self) -> str:
-        """The stream's content type."""
-        raise NotImplementedError
-
-    @property
-    def offset(self) -> str:
-        """Where to resume: behind the last page that was handed out to its end."""
-        raise NotImplementedError
-
-    @property
-    def cursor(self) -> str | None:
-        """The server's last cursor (section 10.1)."""
-        raise NotImplementedError
-
-    @property
-    def up_to_date(self) -> bool:
-        """Whether everything that was in the stream at the last answer has been handed out."""
-        raise NotImplementedError
-
-    @property
-    def closed(self) -> bool:
-        """Whether the stream is closed and has been handed out to its end."""
-        raise NotImplementedError
-
-    @property
-    def status(self) -> int:
-        """The status code of the first answer."""
-        raise NotImplementedError
+    def _batches(self) -> Iterator[list[Chunk]]:
+        try:
+            while True:
+                with self._advancing:
+                    chunks = self._reel.advance()
+                if chunks is None:
+                    return
+                yield chunks
+        finally:
+            self.cancel()
 
     def iter_chunks(self) -> Iterator[Chunk]:
-        """Pages with their positions. Save `chunk.offset` with what was made of the chunk: exactly once."""
-        raise NotImplementedError
+        """Pages with their positions. Save `chunk.offset` with what was made of it: exactly once."""
+        self._take("iter_chunks")
+        return (chunk for batch in self._batches() for chunk in self._hand_chunks(batch))
 
     def iter_bytes(self) -> Iterator[bytes]:
         """The stream's bytes, in pieces of no particular size."""
-        raise NotImplementedError
+        self._take("iter_bytes", piecewise=True)
+        return (piece for batch in self._batches() for piece in self._hand_bytes(batch))
 
     def iter_text(self) -> Iterator[str]:
         """The stream's bytes as UTF-8, never within a character."""
-        raise NotImplementedError
+        self._take("iter_text", piecewise=True)
+        decoder = text_decoder()
+        return (text for batch in self._batches() for text in self._hand_text(batch, decoder))
 
     def iter_json(self) -> Iterator[Any]:
         """The messages of a JSON stream, one by one.
 
         `offset` moves on with the last message of each page: resuming in the middle of one repeats its
-        beginning.
+        beginning. To save positions without repetition, use `iter_chunks`.
         """
-        raise NotImplementedError
+        self._take_json("iter_json")
+        return (message for batch in self._batches() for message in self._hand_json(batch))
 
     def read(self) -> bytes:
-        """Everything: up to the tail, or until the stream is closed when `live` was asked for."""
-        raise NotImplementedError
+        """Everything: up to the tail, or, live, until the stream is closed. JSON comes as one array."""
+        self._take("read")
+        return self._whole([c.data for batch in self._batches() for c in self._hand_chunks(batch)])
 
     def text(self) -> str:
         """Everything, as UTF-8."""
-        raise NotImplementedError
+        return self.read().decode()
 
     def json(self) -> list[Any]:
         """Every message of a JSON stream."""
-        raise NotImplementedError
+        self._take_json("json")
+        return [m for batch in self._batches() for m in self._hand_json(batch)]
 
     def cancel(self) -> None:
         """End the iteration, from any thread, and give the connection back. `offset` stays valid."""
-        raise NotImplementedError
+        self._wire.cancel()
+        # A thread that is waiting in a step has the lock, wakes up and ends by itself.
+        if self._advancing.acquire(blocking=False):
+            try:
+                self._reel.end()
+            finally:
+                self._advancing.release()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_advancing"):
+            self.cancel()
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +121,7 @@ def stream(
     on_error: OnError | None = None,
     client: httpx.Client | None = None,
     retry: Retry | None = None,
-    timeout: float | None = 30.0,
+    timeout: float | None = None,
     stall_timeout: float = 75.0,
 ) -> StreamResponse:
     """Read a stream (sections 5.6 to 5.8). The first answer is awaited: a missing stream raises here.
@@ -127,4 +134,8 @@ def stream(
     Raises `StreamNotFound`, `StreamGone`, `BadRequest`, `Unauthorized`, `RateLimited`, `ServerError`,
     `ProtocolError`, `ConnectionFailed`.
     """
-    raise NotImplementedError
+    target = Target.of(url, headers, params)
+    reader = Reader(
+        target, offset, live, retry or Retry(), stall_timeout=stall_timeout, on_error=on_error
+    )
+    return StreamResponse(reader, Wire(client, timeout))

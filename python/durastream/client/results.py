@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from durastream.client.core import jsontext
 
@@ -55,8 +55,7 @@ class StreamHead:
     """All headers of the answer, names in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """One answer's worth of a stream, and where the stream stood then."""
 
     data: bytes

@@ -1,0 +1,84 @@
+"""Appends of several threads that travel together."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from durastream.client.core import jsontext, messages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from durastream.client.options import Message
+    from durastream.client.results import Appended
+
+MAX_BATCH_BYTES = 1 << 20
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One append that waits for its batch."""
+
+    payload: bytes
+    kind: str
+    turn: threading.Event = field(default_factory=threading.Event)
+    """Set when there is an outcome, or when this thread is to send the next batch."""
+    outcome: Appended | BaseException | None = None
+
+
+def next_batch(queue: list[Ticket]) -> list[Ticket]:
+    """Take from the queue what goes into one request: one content type, bounded in size, one at least."""
+    size, count = 0, 0
+    for ticket in queue:
+        size += len(ticket.payload)
+        if count and (size > MAX_BATCH_BYTES or ticket.kind != queue[0].kind):
+            break
+        count += 1
+    batch, queue[:count] = queue[:count], []
+    return batch
+
+
+class Batcher:
+    """While one request is on its way, appends gather for the next. Whoever finds none on its way sends."""
+
+    def __init__(self, send: Callable[[list[bytes], str], Appended]) -> None:
+        self._send = send
+        self._lock = threading.Lock()
+        self._queue: list[Ticket] = []
+        self._sending = False
+
+    def append(self, message: Message, kind: str) -> Appended:
+        """Append it, alone or with others; the answer is that to the batch."""
+        ticket = Ticket(messages.encoded(message, as_json=jsontext.is_json(kind)), kind)
+        with self._lock:
+            self._queue.append(ticket)
+            mine = not self._sending
+            self._sending = True
+        if not mine:
+            ticket.turn.wait()
+        if ticket.outcome is None:
+            self._send_next()
+        if isinstance(ticket.outcome, BaseException):
+            raise ticket.outcome
+        assert ticket.outcome is not None
+        return ticket.outcome
+
+    def _send_next(self) -> None:
+        """Send one batch (the caller's ticket is its first), then leave sending to the first who waits."""
+        with self._lock:
+            batch = next_batch(self._queue)
+        outcome: Appended | BaseException
+        try:
+            outcome = self._send([ticket.payload for ticket in batch], batch[0].kind)
+        except BaseException as error:  # noqa: BLE001  (every thread of the batch must hear of it)
+            outcome = error
+        with self._lock:
+            for ticket in batch:
+                ticket.outcome = outcome
+                ticket.turn.set()
+            if self._queue:
+                self._queue[0].turn.set()
+            else:
+                self._sending = False

@@ -1,0 +1,105 @@
+"""httpx as both twins use it: clients of our own, requests, and what its exceptions mean."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import httpx
+
+from durastream import __version__
+from durastream.client.core.steps import Broken
+from durastream.client.errors import BadRequest
+
+if TYPE_CHECKING:
+    import ssl
+
+    from durastream.client.core.steps import Request
+
+DEFAULT_TIMEOUT = 30.0
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+_KEY = os.urandom(16)
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_OWN_PARAMS = frozenset({"offset", "live", "cursor"})
+
+
+class QuietURL(httpx.URL):
+    """A URL whose text shows a short digest in place of each value that the caller added."""
+
+    def __str__(self) -> str:
+        shown = [
+            (name, value if name in _OWN_PARAMS else _digest(value))
+            for name, value in self.params.multi_items()
+        ]
+        return f"{httpx.URL(self).copy_with(query=None)}?{urlencode(shown)}"
+
+    def __repr__(self) -> str:
+        return f"URL({str(self)!r})"
+
+
+def _digest(value: str) -> str:
+    """Different for different values, and says nothing about them."""
+    return hashlib.blake2s(value.encode(), key=_KEY, digest_size=4).hexdigest()
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Loading the certificates takes longer than everything else; once is enough."""
+    return httpx.create_ssl_context()
+
+
+def client_options() -> dict[str, Any]:
+    """Arguments of a client of our own."""
+    return {
+        "http2": True,
+        "limits": _LIMITS,
+        "verify": _certificates(),
+        "headers": {"User-Agent": f"durastream/{__version__}"},
+    }
+
+
+def timeouts(
+    client: httpx.Client | httpx.AsyncClient, own: bool, timeout: float | None
+) -> httpx.Timeout:
+    """What the caller said, else what the passed-in client says, else 30 s."""
+    if timeout is None and not own:
+        return client.timeout
+    return httpx.Timeout(DEFAULT_TIMEOUT if timeout is None else timeout)
+
+
+def build(
+    client: httpx.Client | httpx.AsyncClient, request: Request, timeout: httpx.Timeout
+) -> httpx.Request:
+    """The request as httpx wants it."""
+    if request.read_timeout is not None:
+        timeout = httpx.Timeout(
+            connect=timeout.connect,
+            read=request.read_timeout,
+            write=timeout.write,
+            pool=timeout.pool,
+        )
+    built = client.build_request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        content=request.content,
+        timeout=timeout,
+    )
+    if request.secret:
+        built.url = QuietURL(built.url)
+    return built
+
+
+def broken(error: httpx.RequestError) -> Exception:
+    """What a failed request means to an operation."""
+    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
+        return BadRequest(f"this request cannot be sent: {reason}")
+    return Broken(
+        reason,
+        sent=not isinstance(error, _NOT_SENT),
+        silent=isinstance(error, httpx.ReadTimeout),
+    )

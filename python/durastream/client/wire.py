@@ -1,0 +1,206 @@
+"""Steps performed on httpx by the calling thread."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import httpx
+
+from durastream.client.core import clients
+from durastream.client.core.steps import Answer, Broken, Current, Operation, Request, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from durastream.client.core.reader import Reading
+    from durastream.client.results import Chunk
+
+T = TypeVar("T")
+
+_shared: dict[int, httpx.Client] = {}
+_shared_lock = threading.Lock()
+
+
+def shared_client() -> httpx.Client:
+    """The client of this process for those who bring none; its connections are pooled."""
+    found = _shared.get(os.getpid())
+    if found is None:
+        with _shared_lock:
+            found = _shared.get(os.getpid())
+            if found is None:
+                # A client inherited through fork() shares its sockets with the parent: never touch it.
+                found = _shared[os.getpid()] = httpx.Client(**clients.client_options())
+                atexit.register(found.close)
+    return found
+
+
+class Cancelled(Exception):
+    """`cancel()` was called while a step was going on."""
+
+
+class Wire:
+    """One operation's way to the server: at most one answer is open at a time."""
+
+    def __init__(self, client: httpx.Client | None, timeout: float | None) -> None:
+        self._client = client or shared_client()
+        self._timeout = clients.timeouts(self._client, client is None, timeout)
+        self._response: httpx.Response | None = None
+        self._pieces: Iterator[bytes] = iter(())
+        self._cancelled = threading.Event()
+
+    def send(self, request: Request) -> Answer:
+        """Send it and read the whole answer."""
+        try:
+            response = self._client.send(clients.build(self._client, request, self._timeout))
+        except httpx.RequestError as error:
+            raise clients.broken(error) from error
+        return Answer(response.status_code, response.headers, response.content)
+
+    def begin(self, request: Request) -> Answer:
+        """Send it and read the head of the answer."""
+        self.shut()
+        if self._cancelled.is_set():
+            raise Cancelled
+        try:
+            built = clients.build(self._client, request, self._timeout)
+            response = self._client.send(built, stream=True)
+        except httpx.RequestError as error:
+            raise clients.broken(error) from error
+        self._response = response
+        # Undecoded bytes are handed through without httpx's second look at each piece.
+        encoded = "content-encoding" in response.headers
+        self._pieces = response.iter_bytes() if encoded else response.iter_raw()
+        return Answer(response.status_code, response.headers)
+
+    def piece(self) -> bytes:
+        """The next bytes of the body; empty at its end."""
+        try:
+            for data in self._pieces:
+                if data:
+                    return data
+        except (httpx.RequestError, httpx.StreamError) as error:
+            raise self._lost(error) from error
+        if self._cancelled.is_set():
+            raise Cancelled
+        return b""
+
+    def rest(self) -> bytes:
+        """The rest of the body."""
+        try:
+            return b"".join(self._pieces)
+        except (httpx.RequestError, httpx.StreamError) as error:
+            raise self._lost(error) from error
+
+    def _lost(self, error: httpx.RequestError | httpx.StreamError) -> Exception:
+        if self._cancelled.is_set() or not isinstance(error, httpx.RequestError):
+            return Cancelled()
+        return clients.broken(error)
+
+    def shut(self) -> None:
+        """Give the connection back; a body not read to its end costs the connection."""
+        response, self._response, self._pieces = self._response, None, iter(())
+        if response is not None:
+            response.close()
+
+    def cancel(self) -> None:
+        """Wake the thread that waits in a step; it gets `Cancelled`. From any thread."""
+        self._cancelled.set()
+        response = self._response
+        if response is None or response.http_version == "HTTP/2":
+            return  # several answers share the connection: this one is noticed with its next bytes
+        stream = response.extensions.get("network_stream")
+        waiting = stream.get_extra_info("socket") if stream is not None else None
+        if isinstance(waiting, socket.socket):
+            with contextlib.suppress(OSError):  # it ended by itself
+                waiting.shutdown(socket.SHUT_RDWR)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but not through a `cancel`."""
+        if self._cancelled.wait(seconds):
+            raise Cancelled
+
+    def current(self, headers: Mapping[str, Any], params: Mapping[str, Any]) -> Current:
+        """Ask the callables among the values."""
+        return Current(
+            {name: value() if callable(value) else value for name, value in headers.items()},
+            {name: value() if callable(value) else value for name, value in params.items()},
+        )
+
+    def ask(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:  # noqa: ANN401
+        """Call a function of the caller's."""
+        return function(*arguments)
+
+
+def perform(operation: Operation[T], wire: Wire) -> T:
+    """Run an operation to its end."""
+    try:
+        step = next(operation)
+        while True:
+            try:
+                result = getattr(wire, step.name)(*step.arguments)
+            except Broken as broken:
+                step = operation.throw(broken)
+            else:
+                step = operation.send(result)
+    except StopIteration as end:
+        return cast("T", end.value)
+    finally:
+        operation.close()
+
+
+class Reel:
+    """A reading operation, advanced from one list of chunks to the next."""
+
+    def __init__(self, reading: Reading, wire: Wire) -> None:
+        self._reading = reading
+        self._wire = wire
+        self._interrupted: Step | None = None
+        self.ended = False
+
+    def advance(self) -> list[Chunk] | None:
+        """The next chunks; `None` at the end. Interrupted (Ctrl-C, say), it goes on at the next call."""
+        if self.ended:
+            return None
+        try:
+            return self._advance()
+        except StopIteration:
+            self.end()
+        except Cancelled:
+            self.end()
+        except Exception:
+            self.end()
+            raise
+        except BaseException:
+            self._wire.shut()
+            raise
+        return None
+
+    def _advance(self) -> list[Chunk]:
+        step = self._resumed()
+        while not isinstance(step, list):
+            self._interrupted = step
+            try:
+                result = getattr(self._wire, step.name)(*step.arguments)
+            except Broken as broken:
+                step = self._reading.throw(broken)
+            else:
+                step = self._reading.send(result)
+        self._interrupted = None
+        return step
+
+    def _resumed(self) -> Step | list[Chunk]:
+        step, self._interrupted = self._interrupted, None
+        if step is None or step.name in ("sleep", "ask"):
+            return self._reading.send(None)
+        return self._reading.throw(Broken("interrupted", sent=True, silent=True))
+
+    def end(self) -> None:
+        """Give everything back."""
+        self.ended = True
+        self._reading.close()
+        self._wire.shut()
