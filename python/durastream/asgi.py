@@ -13,11 +13,12 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, TypedDict, Unpack
 from urllib.parse import unquote_to_bytes
 
-from durastream import _native
+from durastream import _listing, _native
 from durastream._call import Call
 from durastream._mount import split
 from durastream.aio import AsyncLogEngine
 from durastream.engine import LogEngine
+from durastream.errors import EngineClosed
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -54,15 +55,18 @@ def create_app(
     engine: LogEngine | AsyncLogEngine | _native.Engine,
     *,
     probes: bool = False,
+    listing: bool = False,
     max_upload_bytes: int = 1 << 30,
     write_timeout: float | None = 60.0,
     **options: Unpack[Options],
 ) -> DurableStreams:
     """An ASGI 3 application that serves the streams of `engine`. It never closes the engine.
 
-    `probes` adds `/health` and `/ready`. `max_upload_bytes` bounds the request bodies that are being
-    received at once, all together; further ones are answered 503. `write_timeout` ends a response
-    whose client takes nothing for so many seconds; `None` leaves that to the server.
+    `probes` adds `/health` and `/ready`. `listing` adds `/__durastream/streams`, which tells the paths
+    of all streams to whoever asks (docs/protocol-extensions.md). `max_upload_bytes` bounds the request
+    bodies that are being received at once, all together; further ones are answered 503.
+    `write_timeout` ends a response whose client takes nothing for so many seconds; `None` leaves that
+    to the server.
 
     Raises ValueError when a base path cannot be used. Call `shut_down` on the result before the
     server waits for its connections to end, so that live reads answer at once.
@@ -70,6 +74,7 @@ def create_app(
     return DurableStreams(
         engine,
         probes=probes,
+        listing=listing,
         max_upload_bytes=max_upload_bytes,
         write_timeout=write_timeout,
         options=options,
@@ -84,6 +89,7 @@ class DurableStreams:
         engine: LogEngine | AsyncLogEngine | _native.Engine,
         *,
         probes: bool,
+        listing: bool,
         max_upload_bytes: int,
         write_timeout: float | None,
         options: Options,
@@ -91,6 +97,7 @@ class DurableStreams:
         self._given = engine
         self._options = options
         self._probes = probes
+        self._listing = listing
         self._service: _native.Service | None = None
         self.max_upload_bytes = max_upload_bytes
         self.write_timeout = write_timeout
@@ -148,10 +155,10 @@ class DurableStreams:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         service = self.service
         prefix, path = split(scope, service.routes)
-        # Decoded: no spelling of a probe's path is a stream.
-        probe = unquote_to_bytes(path) if self._probes else b""
-        if probe in (b"/health", b"/ready") and scope["method"] != "OPTIONS":
-            await self._probe(probe, scope["method"], send)
+        # Decoded: no spelling of a path that is served here is a stream.
+        plain = unquote_to_bytes(path)
+        if self._serves(plain) and scope["method"] != "OPTIONS":
+            await self._tell(plain, scope, send)
             return
         exchange = service.begin(
             scope["method"],
@@ -167,17 +174,33 @@ class DurableStreams:
         finally:
             exchange.close()
 
-    async def _probe(self, path: bytes, method: str, send: Send) -> None:
+    def _serves(self, path: bytes) -> bool:
+        """Whether a path is one of the few beside the protocol's."""
+        if path == _listing.PATH:
+            return self._listing
+        return self._probes and path in (b"/health", b"/ready")
+
+    async def _tell(self, path: bytes, scope: Scope, send: Send) -> None:
+        method = scope["method"]
         if method not in ("GET", "HEAD"):
             status, fields, body = self.service.problem(
-                405, "Method not allowed", f"A probe does not take {method}; use GET or HEAD."
+                405, "Method not allowed", f"This path does not take {method}; use GET or HEAD."
             )
             await _respond(send, status, [*fields, (b"allow", b"GET, HEAD, OPTIONS")], body)
             return
         status, answer = 200, {"status": "ok"}
-        if path == b"/ready" and (reason := self._unready()) is not None:
+        if path == _listing.PATH:
+            try:
+                answer = _listing.page(self._native_engine(), scope.get("query_string", b""))
+            except (_listing.BadQueryError, EngineClosed) as error:
+                bad = isinstance(error, _listing.BadQueryError)
+                title = "Bad query parameter" if bad else "The log is closed"
+                refusal = self.service.problem(400 if bad else 503, title, str(error))
+                await _respond(send, *refusal[:2], b"" if method == "HEAD" else refusal[2])
+                return
+        elif path == b"/ready" and (reason := self._unready()) is not None:
             status, answer = 503, {"status": "unavailable", "reason": reason}
-        body = json.dumps(answer).encode()
+        body = json.dumps(answer, ensure_ascii=False).encode()
         # With the CORS and security fields that every response has.
         _, fields, _ = self.service.problem(status, "", "")
         headers = [

@@ -112,6 +112,7 @@ def _app(settings: Settings, engine: LogEngine) -> DurableStreams:
         return create_app(
             engine,
             probes=True,
+            listing=settings.listing == "on",
             max_upload_bytes=settings.max_upload,
             write_timeout=None,
             base_paths=settings.base_path,

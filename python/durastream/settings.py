@@ -178,6 +178,8 @@ SETTINGS: tuple[Setting, ...] = (
         PROTOCOL,
         ("base_path", _base_path, "/v1/stream,/v1/streams", "PATH",
          "where streams live; repeatable; / takes every path that is left", True),
+        ("listing", _one_of(("on", "off")), "on", "on|off",
+         "tell the paths of all streams at /__durastream/streams"),
         ("long_poll_timeout", _time, "30", "TIME", "how long a long-poll waits for data"),
         ("sse_max", _time, "60", "TIME", "after how long an SSE response ends"),
         ("sse_heartbeat", _time, "15", "TIME", "silence after which SSE sends a comment"),
