@@ -8,6 +8,7 @@ PYTHON ?= python3
 FUZZ_EXAMPLES ?= 2000
 FUZZ_CASES ?= 20000
 FUZZ_SECONDS ?= 60
+BENCH ?=
 
 UV_VERSION := 0.13.8
 UV := .cache/uv-$(UV_VERSION)/bin/uv
@@ -33,7 +34,7 @@ export HYPOTHESIS_PROFILE ?= ci
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup serve test lint format test-rust test-python fuzz fuzz-guided bench clean
+.PHONY: help setup serve test lint format test-rust test-python fuzz fuzz-guided bench bench-quick clean
 
 help: ## show this text
 	@echo 'usage: make TARGET'
@@ -54,6 +55,8 @@ lint: setup ## formatting, types, the stub of the extension, clippy, file length
 	MYPYPATH=python $(BIN)/python -m mypy.stubtest durastream._native
 	cargo fmt --all --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path bench/load/Cargo.toml --check
+	cargo clippy --manifest-path bench/load/Cargo.toml --target-dir $(TARGET)/load --release --locked --all-targets --quiet -- -D warnings
 	$(AS_MATURIN) cargo clippy $(CARGO_FLAGS) --all-targets --quiet -- -D warnings
 	$(BIN)/python tools/check_lengths.py
 
@@ -62,6 +65,7 @@ format: $(BIN)/.dependencies ## rewrite the sources as lint wants them
 	$(BIN)/ruff format $(CHECKED)
 	cargo fmt --all
 	cargo fmt --manifest-path fuzz/Cargo.toml
+	cargo fmt --manifest-path bench/load/Cargo.toml
 
 test-rust: setup ## only the Rust tests
 	$(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
@@ -81,8 +85,11 @@ fuzz-guided: $(CARGO_FUZZ) ## only the guided fuzzers, each for FUZZ_SECONDS
 			-max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-bench: setup ## the measurements of docs/performance.md
-	$(BIN)/python -m bench
+bench: setup ## the measurements of docs/performance.md, beside other servers (about 20 minutes)
+	$(BIN)/python -m bench $(BENCH)
+
+bench-quick: setup ## a few of them for a second each (about a minute, once the other servers are built)
+	$(BIN)/python -m bench --quick $(BENCH)
 
 clean: ## remove everything that was built or fetched (never data)
 	rm -rf .venv .cache target dist tests/conformance/node_modules

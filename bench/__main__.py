@@ -4,12 +4,21 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import engine, idle, listener
-from bench.rounds import machine, plain, show
+from bench.peers import appends, live, reads, servers
+from bench.rounds import Row, machine, plain, show
 
-SECTIONS = {"engine": engine.measure, "listener": listener.measure, "idle": idle.measure}
+SECTIONS: dict[str, Callable[..., list[Row]]] = {
+    "appends": appends.measure,
+    "reads": reads.measure,
+    "live": live.measure,
+    "listener": listener.measure,
+    "engine": engine.measure,
+    "idle": idle.measure,
+}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -17,25 +26,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("section", nargs="*", help=f"any of {', '.join(SECTIONS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run at all")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (default 3; quick: 1)")
     parser.add_argument("--dir", type=Path, default=RESULTS, help="where data is written")
     options = parser.parse_args()
+    rounds = options.rounds or (1 if options.quick else 3)
     chosen = options.section or list(SECTIONS)
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
 
-    told = machine()
+    told = machine() | {"listener": servers.LISTENER or "default"}
     print("  ".join(f"{key}: {value}" for key, value in told.items()), flush=True)
     options.dir.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in chosen:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=options.dir) as home:
-            found = SECTIONS[name](Path(home), options.rounds, quick=options.quick)
+            found = SECTIONS[name](Path(home), rounds, quick=options.quick)
         print(show(found), flush=True)
         rows += found
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
-    told |= {"quick": str(options.quick), "rounds": str(options.rounds)}
+    told |= {"quick": str(options.quick), "rounds": str(rounds)}
     file.write_text(json.dumps({"machine": told, "rows": plain(rows)}, indent=1) + "\n")
     print(f"written to {file}")
 

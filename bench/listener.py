@@ -70,7 +70,8 @@ def running(command: list[str], port: int) -> Iterator[Target]:
 def ours(directory: Path) -> Iterator[Target]:
     port = free_port()
     program = str(Path(sys.executable).parent / "durable-streams")
-    command = [program, "serve", "--data", str(directory / "served"), "--port", str(port)]
+    command = [program, "serve", "--listener", "hypercorn", "--port", str(port)]
+    command += ["--data", str(directory / "served")]
     with running(command, port) as target:
         put = urllib.request.Request(f"http://127.0.0.1:{port}{STREAM}", method="PUT")
         urllib.request.urlopen(put, timeout=10).close()

@@ -1,0 +1,1 @@
+"""durastream beside other servers, each started in turn."""
