@@ -59,6 +59,8 @@ class ClientError(DurableStreamError):
         """The problem document (RFC 9457) with its facts, if the server sent one."""
         self.headers: Mapping[str, str] = headers or {}
         """The protocol's own headers of the answer, names in lower case."""
+        self.unwritten: Sequence[Any] = ()
+        """Messages of an `IdempotentProducer` that ended here, in order: the server did not confirm them."""
 
 
 class BadRequest(ClientError):
@@ -148,9 +150,7 @@ class AlreadyConsumed(ClientError, RuntimeError):
 
 
 class NotWritten(ClientError):
-    """An `IdempotentProducer` ended with messages that the server did not confirm.
+    """An `IdempotentProducer` ended with messages that the server did not confirm: see `unwritten`.
 
-    `messages` holds them in order, as they were given; each may or may not have been written.
+    Each of them may or may not have been written.
     """
-
-    messages: Sequence[Any] = ()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from durastream.client.batching import Batcher
 from durastream.client.core.commands import Commands
+from durastream.client.core.delivery import Delivery
 from durastream.client.core.reader import Reader
 from durastream.client.core.target import Target
 from durastream.client.options import Retry
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from durastream.client.core.ledger import Ledger
     from durastream.client.core.steps import Operation
     from durastream.client.options import Live, Message, OnError, Values
     from durastream.client.results import Appended, Created, StreamHead
@@ -178,6 +180,14 @@ class DurableStream:
 
     def _send_batch(self, payloads: list[bytes], kind: str) -> Appended:
         return self._perform(self._commands.append_encoded(payloads, kind))
+
+    def _for_producer(
+        self, ledger: Ledger
+    ) -> tuple[str, Delivery, httpx.Client | None, float | None]:
+        """What an `IdempotentProducer` needs to send by itself."""
+        kind = self._perform(self._commands.known_type())
+        delivery = Delivery(ledger, self._commands.target, kind, self._commands.retry)
+        return kind, delivery, self._client, self._timeout
 
     def __repr__(self) -> str:
         return f"<DurableStream {self.url}>"

@@ -1,0 +1,109 @@
+"""Sending one batch of an idempotent producer until the server has it or never will."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from durastream.client import errors
+from durastream.client.core import commands, jsontext, messages, refusal, retrying, steps
+from durastream.client.core.retrying import Backoff
+from durastream.client.core.steps import Broken, Step
+
+if TYPE_CHECKING:
+    from durastream.client.core.ledger import Batch, Ledger
+    from durastream.client.core.steps import Answer, Operation, Request
+    from durastream.client.core.target import Target
+    from durastream.client.options import Retry
+    from durastream.client.results import Appended
+
+
+class Delivery:
+    """How batches of one producer are sent."""
+
+    def __init__(self, ledger: Ledger, target: Target, kind: str, retry: Retry) -> None:
+        self._ledger = ledger
+        self._target = target
+        self._kind = kind
+        self._retry = retry
+
+    def of(self, batch: Batch) -> Operation[Appended]:
+        """Send it, again and again if need be: a sequence number is written once."""
+        backoff = Backoff(self._retry)
+        refreshed = False
+        body = self._body(batch)
+        while True:
+            if self._ledger.hopeless(batch):
+                raise errors.NotWritten("a batch before this one failed", url=self._target.shown)
+            first = self._ledger.first(batch)
+            request = yield from self._request(batch, body)
+            try:
+                answer = yield from steps.send(request)
+            except Broken as broken:
+                batch.doubtful = batch.doubtful or broken.sent
+                wait = backoff.delay()
+                if wait is None:
+                    failed = retrying.connection_failed(broken, self._target.shown, "append")
+                    failed.maybe_written = batch.doubtful
+                    raise failed from broken
+                yield from steps.sleep(wait)
+                continue
+            if answer.status < 300:
+                if answer.status != 204 or batch.doubtful or batch.closing:
+                    return commands.appended(answer)
+                self._taken_for_another(batch)
+                continue
+            if answer.status == 401 and self._target.dynamic and not refreshed:
+                refreshed = True
+                continue
+            refreshed = False
+            yield from self._refused(batch, answer, backoff, request, first=first)
+
+    def _refused(
+        self, batch: Batch, answer: Answer, backoff: Backoff, request: Request, *, first: bool
+    ) -> Operation[None]:
+        error = refusal.of(answer, self._target.shown, "append", request.headers)
+        if isinstance(error, errors.ProducerGap) and not first:
+            # It overtook its predecessors on another connection. They go first, then it is its turn.
+            yield Step("predecessors", (batch,))
+        elif isinstance(error, errors.ProducerFenced) and self._ledger.may_claim(batch):
+            self._ledger.claim(batch, error.current_epoch)
+        else:
+            wait = None
+            if retrying.may_pass(answer.status, repeatable=True):
+                # A gateway's 502 or 504 may hide that the server has it.
+                batch.doubtful = batch.doubtful or answer.status not in retrying.NOT_DONE
+                wait = backoff.delay(refusal.retry_after(answer.headers))
+            if wait is None:
+                raise error
+            yield from steps.sleep(wait)
+
+    def _taken_for_another(self, batch: Batch) -> None:
+        """A duplicate of what was never sent before: somebody else wrote under this id, epoch and number."""
+        if self._ledger.may_claim(batch):
+            self._ledger.claim(batch, batch.epoch)
+            return
+        error = errors.ProducerFenced(
+            f"cannot append {self._target.shown}: producer {self._ledger.id!r} has used epoch {batch.epoch}"
+            " before, so that the server took this batch for a repetition and did not write it;"
+            " start with a greater epoch, or with auto_claim",
+            url=self._target.shown,
+            status=204,
+        )
+        error.current_epoch = batch.epoch
+        raise error
+
+    def _request(self, batch: Batch, body: bytes) -> Operation[Request]:
+        headers = {
+            "Content-Type": self._kind,
+            "Producer-Id": self._ledger.id,
+            "Producer-Epoch": str(batch.epoch),
+            "Producer-Seq": str(batch.seq),
+        }
+        if batch.closing:
+            headers["Stream-Closed"] = "true"
+        return (yield from self._target.request("POST", headers, content=body))
+
+    def _body(self, batch: Batch) -> bytes:
+        if not batch.payloads:
+            return b""
+        return messages.body(batch.payloads, as_json=jsontext.is_json(self._kind))
