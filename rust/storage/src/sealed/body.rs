@@ -47,7 +47,11 @@ impl SealedFile {
                 .as_ref()
                 != crc
             {
-                return Err(self.damaged_block(index, ends - begins));
+                return Err(self.damaged_block(
+                    index,
+                    at.max(begins),
+                    end.min(ends) - at.max(begins),
+                ));
             }
             self.note_verified(index);
         }

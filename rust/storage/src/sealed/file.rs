@@ -301,21 +301,24 @@ impl SealedFile {
         lost
     }
 
-    /// Says of the block that does not verify where it lies and whose it is.
-    pub(super) fn damaged_block(&self, index: u64, bytes: u64) -> ReadError {
+    /// Says of block `index`, which does not verify, where it lies, and whose the `len` bytes at `at` are that were
+    /// to be read.
+    pub(super) fn damaged_block(&self, index: u64, at: u64, len: u64) -> ReadError {
         self.damaged.store(true, Ordering::Relaxed);
-        let lost = self.tenants(index * BLOCK, bytes);
-        let streams: Vec<String> = lost
-            .iter()
-            .take(NAMED)
-            .map(|(stream, ..)| stream.to_string())
-            .collect();
-        let more = if lost.len() > NAMED { " and more" } else { "" };
+        let lost = self.tenants(at, len);
+        let mut streams: Vec<String> = lost.iter().map(|(stream, ..)| stream.to_string()).collect();
+        streams.dedup();
+        let more = if streams.len() > NAMED {
+            " and more"
+        } else {
+            ""
+        };
+        streams.truncate(NAMED);
         ReadError::Damaged {
             file: self.path.clone(),
             offset: HEADER + index * BLOCK,
             detail: format!(
-                "block {index} does not match its CRC (streams {}{more})",
+                "block {index} does not match its CRC (stream {}{more})",
                 streams.join(", ")
             ),
         }

@@ -12,8 +12,11 @@ mod history;
 mod layout;
 mod liveness;
 mod marks;
-
+#[cfg(test)]
+pub(crate) mod model;
 mod seal;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod writer;
 

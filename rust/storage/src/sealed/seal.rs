@@ -168,3 +168,202 @@ fn damaged(segment: &Segment, lsn: Lsn, detail: &str) -> SealError {
         detail: detail.to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use bytes::{BufMut, BytesMut};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    use super::*;
+    use crate::frame::{FrameHead, encode_head, head_bytes, whole_bytes};
+    use crate::fs::SimFs;
+    use crate::fs::sim::{Fault, FaultKind, OpClass};
+    use crate::group::{GROUP_HEAD, GroupHead, seed};
+    use crate::sealed::model::{Burst, Floors, Model, bursts, flip, home, home_on, payload};
+    use crate::sealed::{Sealed, SealedEntry};
+    use crate::segment::{BLOCK, Birth};
+    use crate::tenancy::EverythingAlive;
+
+    const SALT: u64 = 7 << 32 | 5;
+    const BASE: Lsn = 8000;
+
+    /// A segment with these payloads, and frames without any between them.
+    fn segment(home: &Home, events: &[(u64, u64, u64)]) -> (Arc<Segment>, Lsn) {
+        let (mut frames, mut count) = (BytesMut::new(), 0);
+        let mut put = |stream, position, payload: &[u8]| {
+            let head = FrameHead {
+                stream,
+                position,
+                kind: 2,
+                flags: 0,
+                producer: None,
+                stream_seq: Some(b"seq"),
+                meta: b"meta",
+            };
+            let whole = whole_bytes(head_bytes(&head).unwrap(), payload.len());
+            let lsn = BASE + (GROUP_HEAD + frames.len()) as u64;
+            let at = encode_head(&mut frames, lsn, whole, &head, payload.len());
+            frames.put_slice(payload);
+            frames.resize(at + whole as usize, 0);
+            let crc = crc32c::crc32c_append(seed(SALT), &frames[at + 4..]);
+            frames[at..at + 4].copy_from_slice(&crc.to_le_bytes());
+            count += 1;
+        };
+        // A group has a frame at least.
+        put(9, 0, b"");
+        for &(stream, start, end) in events {
+            put(stream, start, &payload(stream, start, end));
+            put(stream, start, b"");
+        }
+        let len = (GROUP_HEAD + frames.len()) as u64;
+        let group = GroupHead {
+            start: BASE,
+            synced: 0,
+            len,
+            frames: count,
+        };
+        let birth = Birth {
+            number: 1,
+            salt: SALT,
+            bytes: BLOCK + len + 4096,
+            recycled: false,
+        };
+        let path = home.segment(1);
+        let file = home.create(&path).unwrap();
+        file.allocate(birth.bytes).unwrap();
+        let (block, group) = (birth.encode_opened(BASE), group.encode(SALT));
+        let mut slices = [
+            IoSlice::new(&block),
+            IoSlice::new(&group),
+            IoSlice::new(&frames),
+        ];
+        file.write_all_at(&mut slices, 0).unwrap();
+        (
+            Arc::new(Segment {
+                birth,
+                base: BASE,
+                path,
+                file,
+            }),
+            BASE + len,
+        )
+    }
+
+    fn seal_all(
+        home: &Home,
+        segment: &Arc<Segment>,
+        end: Lsn,
+        tenancy: &dyn Tenancy,
+    ) -> Result<Option<SealedFile>, SealError> {
+        seal(home, segment, end, 2, tenancy, &Throttle::new(None))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_sealed_segment_holds_what_is_alive_of_it(
+            batch in bursts(12), tenancy in Floors::some(),
+        ) {
+            let (home, mut model) = (home(), Model::default());
+            let (segment, end) = segment(&home, &model.append(&batch));
+            model.keep_alive(&tenancy);
+            let sealed = Sealed::open(&home, &[]).unwrap();
+            let file = seal_all(&home, &segment, end, &tenancy).unwrap();
+            prop_assert_eq!(file.is_none(), model.streams.is_empty());
+            if let Some(file) = file {
+                let SealedEntry { number, from, to, .. } = file.entry();
+                prop_assert_eq!((number, from, to), (2, BASE, end));
+                sealed.swap(&[], Some(SealedFile::open(&home, &file.entry()).unwrap()));
+            }
+            model.assert_whole(&sealed);
+        }
+
+        #[test]
+        fn a_segment_that_does_not_verify_is_not_sealed(batch in bursts(6), bit: Index) {
+            let (home, mut model) = (home(), Model::default());
+            let events = model.append(&batch);
+            let (segment, end) = segment(&home, &events);
+            let bytes = (end - BASE) as usize;
+            flip(&home, &segment.path, BLOCK * 8 + bit.index(bytes * 8) as u64);
+            let refused = seal_all(&home, &segment, end, &EverythingAlive);
+            let refused = matches!(refused, Err(SealError::Damaged(ReadError::Damaged { .. })));
+            prop_assert!(refused);
+            prop_assert!(home.list().unwrap().sealed.is_empty());
+        }
+    }
+
+    #[test]
+    fn large_payloads_are_sealed_too() {
+        let (home, mut model) = (home(), Model::default());
+        let burst = |stream, len| Burst {
+            stream,
+            len,
+            count: 1,
+        };
+        let batch = [
+            burst(2, 3 << 20),
+            burst(1, COPIED as u64),
+            burst(2, COPIED as u64 + 1),
+            burst(1, 10),
+        ];
+        let (segment, end) = segment(&home, &model.append(&batch));
+        let sealed = Sealed::open(&home, &[]).unwrap();
+        sealed.swap(
+            &[],
+            seal_all(&home, &segment, end, &EverythingAlive).unwrap(),
+        );
+        model.assert_whole(&sealed);
+    }
+
+    #[test]
+    fn two_payloads_at_one_position_are_damage() {
+        let home = home();
+        let (segment, end) = segment(&home, &[(1, 0, 10), (1, 5, 15)]);
+        let refused = seal_all(&home, &segment, end, &EverythingAlive);
+        assert!(matches!(refused, Err(SealError::Damaged(_))));
+        assert!(home.list().unwrap().sealed.is_empty());
+    }
+
+    #[test]
+    fn a_cancelled_sealing_leaves_nothing() {
+        let home = home();
+        let (segment, end) = segment(&home, &[(1, 0, 10)]);
+        let throttle = Throttle::new(None);
+        throttle.cancel();
+        let refused = seal(&home, &segment, end, 2, &EverythingAlive, &throttle);
+        assert!(matches!(refused, Err(SealError::Cancelled(_))));
+        assert!(home.list().unwrap().sealed.is_empty());
+    }
+
+    #[test]
+    fn a_full_disk_is_told_from_a_broken_one_and_nothing_is_left() {
+        for class in [OpClass::Create, OpClass::Write, OpClass::Sync] {
+            for (kind, full) in [
+                (FaultKind::NoSpace, true),
+                (FaultKind::ShortNoSpace, true),
+                (FaultKind::Io, false),
+            ] {
+                let fs = SimFs::new();
+                let home = home_on(fs.clone());
+                let (segment, end) = segment(&home, &[(1, 0, 10)]);
+                fs.inject(Fault {
+                    class,
+                    after: 0,
+                    times: 1,
+                    kind,
+                });
+                let refused = seal_all(&home, &segment, end, &EverythingAlive);
+                match refused {
+                    Err(SealError::Trouble(Trouble::Full(_))) => assert!(full),
+                    Err(SealError::Trouble(Trouble::Broken(_))) => assert!(!full),
+                    _ => unreachable!("{class:?} {kind:?}"),
+                }
+                assert!(home.list().unwrap().sealed.is_empty());
+            }
+        }
+    }
+}
