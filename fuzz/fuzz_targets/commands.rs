@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use arbitrary::Arbitrary;
 use durastream_engine::fuzzing::{self, Command};
-use durastream_engine::{Append, Create, Expiry, Producer};
+use durastream_engine::{Append, Create, Expiry, Limit, Producer, Reconfigure, Retention};
 
 #[derive(Arbitrary, Debug)]
 enum Lifetime {
@@ -34,6 +34,21 @@ enum Say {
     Touch(u8),
     Pass(u16),
     Commit,
+    Limited(u8, Limits, Body),
+    LimitedFork(u8, u8, Option<u8>, Limits),
+    Configure(u8, Change, Change, Change),
+    Retain,
+}
+
+/// Bytes, milliseconds, appends.
+#[derive(Arbitrary, Debug)]
+struct Limits(Option<u8>, Option<u16>, Option<u8>);
+
+#[derive(Arbitrary, Debug)]
+enum Change {
+    None,
+    Remove,
+    Set(u16),
 }
 
 fn at(place: u8) -> usize {
@@ -67,6 +82,27 @@ impl From<Body> for bytes::Bytes {
     }
 }
 
+impl From<Limits> for Retention {
+    fn from(Limits(bytes, millis, events): Limits) -> Self {
+        // None is nothing, which the engine refuses before it decides.
+        Self {
+            max_bytes: bytes.map(|bytes| u64::from(bytes) + 1),
+            max_age: millis.map(|millis| Duration::from_millis(u64::from(millis) + 1)),
+            max_events: events.map(|events| u64::from(events) + 1),
+        }
+    }
+}
+
+impl Change {
+    fn of<T>(self, limit: impl FnOnce(u64) -> T) -> Limit<T> {
+        match self {
+            Change::None => Limit::Unchanged,
+            Change::Remove => Limit::Removed,
+            Change::Set(number) => Limit::Set(limit(number.into())),
+        }
+    }
+}
+
 fn command(say: Say) -> Command {
     match say {
         Say::Create(place, is_json, lifetime, closed, body) => Command::Create(
@@ -92,6 +128,7 @@ fn command(say: Say) -> Command {
             offset.map(u64::from),
             sub.into(),
             lifetime.into(),
+            None,
         ),
         Say::Append(place, body, producer, seq, close) => Command::Append(
             at(place),
@@ -112,6 +149,31 @@ fn command(say: Say) -> Command {
         Say::Touch(place) => Command::Touch(at(place)),
         Say::Pass(millis) => Command::Pass(millis.into()),
         Say::Commit => Command::Commit,
+        Say::Limited(place, limits, body) => Command::Create(
+            at(place),
+            Create {
+                retention: Some(limits.into()),
+                body: body.into(),
+                ..Create::default()
+            },
+        ),
+        Say::LimitedFork(place, source, offset, limits) => Command::Fork(
+            at(place),
+            at(source),
+            offset.map(u64::from),
+            0,
+            None,
+            Some(limits.into()),
+        ),
+        Say::Configure(place, bytes, millis, events) => Command::Configure(
+            at(place),
+            Reconfigure {
+                max_bytes: bytes.of(|bytes| bytes),
+                max_age: millis.of(Duration::from_millis),
+                max_events: events.of(|events| events),
+            },
+        ),
+        Say::Retain => Command::Retain,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::StreamPath;
 use crate::directory::Directory;
 use crate::event::{Origin, put_expiry, put_origin, take_expiry, take_origin, take_path};
 use crate::index::{Entry, Index, Run};
+use crate::retention::Ledger;
 use crate::state::State;
 use crate::stream::{Extra, Lifetime, NEVER, Phase, Progress, Stream};
 use crate::types::Producer;
@@ -29,6 +30,7 @@ const SOFT: u8 = 2;
 const LIFETIME: u8 = 4;
 const EXTRA: u8 = 8;
 const FLOOR: u8 = 16;
+const RETENTION: u8 = 32;
 
 /// Bytes after which another chunk is begun, so that nothing large is moved.
 const CHUNK: usize = if cfg!(any(test, fuzzing)) {
@@ -170,6 +172,8 @@ pub(crate) fn encode(state: &State, sealed: Lsn) -> Vec<u8> {
 /// LSN of its first payload, too.
 fn put_stream(out: &mut Vec<u8>, stream: &Stream, sealed: Lsn) -> (Option<Run>, Option<Lsn>) {
     let extra = stream.extra.as_ref().filter(|extra| !is_blank(extra));
+    let limited = |ledger: &&Ledger| !ledger.limits().is_unlimited();
+    let ledger = stream.ledger().filter(limited);
     let floors = (stream.reserved_floor(), stream.kept());
     let gone = |entry: &Entry| entry.end <= floors.1 || entry.lsn < sealed;
     let flag = |flag, set: bool| if set { flag } else { 0 };
@@ -178,7 +182,8 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream, sealed: Lsn) -> (Option<Run>, 
             | flag(SOFT, stream.phase == Phase::Soft)
             | flag(LIFETIME, stream.lifetime.is_some())
             | flag(EXTRA, extra.is_some())
-            | flag(FLOOR, floors != (0, 0)),
+            | flag(FLOOR, floors != (0, 0))
+            | flag(RETENTION, ledger.is_some()),
     );
     put(out, stream.id);
     put_bytes(out, stream.path.as_str().as_bytes());
@@ -194,6 +199,9 @@ fn put_stream(out: &mut Vec<u8>, stream: &Stream, sealed: Lsn) -> (Option<Run>, 
     }
     if let Some(extra) = extra {
         put_extra(out, extra, stream.root());
+    }
+    if let Some(ledger) = ledger {
+        ledger.encode(out);
     }
     let start = stream.index.start_behind(gone);
     put(out, start);
@@ -382,7 +390,7 @@ fn take_stream(input: &mut Input<'_>, builder: &mut Builder) -> Result<(), Malfo
         _ => (input.number()?, input.number()?),
     };
     let lifetime = take_lifetime(input, flags)?;
-    let (extra, root) = match flags & EXTRA {
+    let (mut extra, root) = match flags & EXTRA {
         0 => (None, None),
         _ => {
             let fork = take_origin(input)?;
@@ -390,6 +398,10 @@ fn take_stream(input: &mut Input<'_>, builder: &mut Builder) -> Result<(), Malfo
             (Some(Box::new(take_extra(input, fork)?)), root)
         }
     };
+    if flags & RETENTION != 0 {
+        let ledger = Ledger::decode(input)?;
+        extra.get_or_insert_default().ledger = Some(Box::new(ledger));
+    }
     let start = input.number()?;
     builder.add(Fields {
         flags,

@@ -51,6 +51,7 @@ pub(crate) struct Counts {
     pub(crate) reads: u64,
     pub(crate) read_bytes: u64,
     pub(crate) expired: u64,
+    pub(crate) retention_trims: u64,
 }
 
 impl Core {

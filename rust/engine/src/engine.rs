@@ -19,6 +19,7 @@ use crate::moment::{Millis, millis};
 use crate::options::Options;
 use crate::reader::Reader;
 use crate::recovery::recover;
+use crate::retention::{Reconfigure, Retention};
 use crate::rules::{info, lookup};
 use crate::save::Haste;
 use crate::stats::EngineStats;
@@ -156,6 +157,16 @@ impl Engine {
     /// Raises the floor to the start of the append that holds `before`; gives the new floor.
     pub fn trim(&self, path: &StreamPath, before: Offset) -> Ticket<Result<Offset, ChangeError>> {
         self.shared.trim(path, before)
+    }
+
+    /// Changes how much of a stream is kept; gives what is in force then. What the stream holds counts as
+    /// one append made now, where a limit is new to it. Trimming follows within the reap interval.
+    pub fn configure(
+        &self,
+        path: &StreamPath,
+        change: Reconfigure,
+    ) -> Ticket<Result<Retention, ChangeError>> {
+        self.shared.configure(path, change)
     }
 
     /// Describes a stream without resetting its TTL.
@@ -312,6 +323,7 @@ impl Engine {
             read_bytes: counts.read_bytes,
             watches: inner.watches.len() as u64,
             expired: counts.expired,
+            retention_trims: counts.retention_trims,
         }
     }
 

@@ -145,7 +145,7 @@ pub enum CreateError {
     Exists {
         /// The path.
         path: StreamPath,
-        /// `content type`, `expiry`, `closure status` or `fork`.
+        /// `content type`, `expiry`, `closure status`, `fork` or `retention`.
         differs: &'static str,
     },
     /// The path is held by a soft-deleted stream (409).
@@ -183,6 +183,12 @@ pub enum CreateError {
     /// The first content does not fit (400).
     #[error(transparent)]
     Body(#[from] wire::BodyError),
+    /// A retention that keeps nothing (400).
+    #[error("{why}")]
+    Retention {
+        /// What is wrong with it, and what would be right.
+        why: &'static str,
+    },
     /// A malformed content type (400).
     #[error("{got:?} is not a content type; use type/subtype")]
     ContentType {
@@ -200,7 +206,7 @@ pub enum CreateError {
     Push(#[from] PushError),
 }
 
-/// Why a delete or trim was refused.
+/// Why a delete, a trim or a change of the retention was refused.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -214,6 +220,12 @@ pub enum ChangeError {
         asked: Offset,
         /// The tail.
         tail: Offset,
+    },
+    /// A retention that keeps nothing (400).
+    #[error("{why}")]
+    Retention {
+        /// What is wrong with it, and what would be right.
+        why: &'static str,
     },
     /// The log took nothing.
     #[error(transparent)]

@@ -7,6 +7,7 @@
 //! | delete | 3 | 0 | 1 expired | |
 //! | trim   | 4 | the new floor | | |
 //! | touch  | 5 | 0 | | time (8 bytes LE, ms) |
+//! | configure | 6 | 0 | | time (8 bytes LE, ms), retention, see [`put_retention`] |
 //!
 //! A close without a payload is an append of nothing.
 
@@ -16,6 +17,7 @@ use std::time::{Duration, SystemTime};
 use durastream_storage::{FrameHead, FrameProducer};
 
 use crate::moment::Millis;
+use crate::retention::{Retention, put_retention, take_retention};
 use crate::types::{Expiry, ForkSpec, Producer};
 use crate::varint::{Input, Malformed, put, put_bytes};
 use crate::{Offset, StreamPath};
@@ -25,13 +27,14 @@ const APPEND: u8 = 2;
 const DELETE: u8 = 3;
 const TRIM: u8 = 4;
 const TOUCH: u8 = 5;
+const CONFIGURE: u8 = 6;
 
 const FLAG_CLOSED: u8 = 1;
 const FLAG_TIMED: u8 = 2;
 const FLAG_EXPIRED: u8 = 1;
 
-/// Version of a creation's configuration bytes.
-const CREATE_VERSION: u8 = 1;
+/// Version of a creation's configuration bytes. The first one has no retention.
+const CREATE_VERSION: u8 = 2;
 
 /// Something that happened to one stream. The payload travels beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,7 @@ pub(crate) enum Event {
     Delete { id: u64, expired: bool },
     Trim { id: u64, floor: u64 },
     Touch { id: u64, at: Millis },
+    Configure(Configuring),
 }
 
 /// A stream's birth. Its payload is the first content.
@@ -55,6 +59,8 @@ pub(crate) struct Creation {
     pub(crate) expiry_inherited: bool,
     pub(crate) closed: bool,
     pub(crate) fork: Option<Origin>,
+    /// In force, whether asked for or taken over from a fork's source.
+    pub(crate) retention: Retention,
 }
 
 /// Where a fork comes from.
@@ -73,11 +79,19 @@ pub(crate) struct Origin {
 pub(crate) struct Appending {
     pub(crate) id: u64,
     pub(crate) position: u64,
-    /// When, for streams with a sliding expiry.
+    /// When, for streams with a sliding expiry or a limit by age.
     pub(crate) at: Option<Millis>,
     pub(crate) producer: Option<Producer>,
     pub(crate) stream_seq: Option<bytes::Bytes>,
     pub(crate) close: bool,
+}
+
+/// A change of what can be changed: the retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Configuring {
+    pub(crate) id: u64,
+    pub(crate) at: Millis,
+    pub(crate) retention: Retention,
 }
 
 impl Event {
@@ -132,6 +146,12 @@ impl Event {
                 head.stream = *id;
                 meta.extend_from_slice(&at.to_le_bytes());
             }
+            Event::Configure(change) => {
+                head.kind = CONFIGURE;
+                head.stream = change.id;
+                meta.extend_from_slice(&change.at.to_le_bytes());
+                put_retention(meta, &change.retention);
+            }
         }
         head.meta = meta;
         head
@@ -170,6 +190,7 @@ impl Event {
                 id,
                 at: time(head.meta)?,
             },
+            CONFIGURE => Event::Configure(decode_configure(head)?),
             _ => return Err(Malformed("unknown event kind")),
         })
     }
@@ -180,7 +201,24 @@ fn time(meta: &[u8]) -> Result<Millis, Malformed> {
     Ok(Millis::from_le_bytes(bytes))
 }
 
-/// Version, path, content type, creation time in ms, expiry, whether it is inherited, fork.
+fn decode_configure(head: &FrameHead<'_>) -> Result<Configuring, Malformed> {
+    let (at, retention) = head
+        .meta
+        .split_at_checked(8)
+        .ok_or(Malformed("event time"))?;
+    let mut input = Input::new(retention);
+    let retention = take_retention(&mut input)?;
+    if !input.is_empty() {
+        return Err(Malformed("bytes left over"));
+    }
+    Ok(Configuring {
+        id: head.stream,
+        at: time(at)?,
+        retention,
+    })
+}
+
+/// Version, path, content type, creation time in ms, expiry, whether it is inherited, fork, retention.
 fn encode_create(creation: &Creation, out: &mut Vec<u8>) {
     out.push(CREATE_VERSION);
     put_bytes(out, creation.path.as_str().as_bytes());
@@ -188,11 +226,13 @@ fn encode_create(creation: &Creation, out: &mut Vec<u8>) {
     put(out, creation.created_at);
     put_expiry(out, creation.expiry, creation.expiry_inherited);
     put_origin(out, creation.fork.as_ref());
+    put_retention(out, &creation.retention);
 }
 
 fn decode_create(head: &FrameHead<'_>) -> Result<Creation, Malformed> {
     let mut input = Input::new(head.meta);
-    if input.byte()? != CREATE_VERSION {
+    let version = input.byte()?;
+    if !(1..=CREATE_VERSION).contains(&version) {
         return Err(Malformed("unknown version of a creation"));
     }
     let path = take_path(&mut input)?;
@@ -200,6 +240,10 @@ fn decode_create(head: &FrameHead<'_>) -> Result<Creation, Malformed> {
     let created_at = input.number()?;
     let (expiry, expiry_inherited) = take_expiry(&mut input)?;
     let fork = take_origin(&mut input)?;
+    let retention = match version {
+        1 => Retention::default(),
+        _ => take_retention(&mut input)?,
+    };
     if fork.as_ref().map_or(0, |origin| origin.point) != head.position {
         return Err(Malformed("a creation's position is its fork point"));
     }
@@ -212,6 +256,7 @@ fn decode_create(head: &FrameHead<'_>) -> Result<Creation, Malformed> {
         expiry_inherited,
         closed: head.flags & FLAG_CLOSED != 0,
         fork,
+        retention,
     })
 }
 
@@ -309,111 +354,4 @@ pub(crate) fn take_origin(input: &mut Input<'_>) -> Result<Option<Origin>, Malfo
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn expiry() -> impl Strategy<Value = Option<Expiry>> {
-        let duration = (0..1u64 << 40, 0..1_000_000_000u32).prop_map(|(s, n)| Duration::new(s, n));
-        prop_oneof![
-            Just(None),
-            duration.clone().prop_map(|ttl| Some(Expiry::Ttl(ttl))),
-            duration.prop_map(|at| Some(Expiry::At(SystemTime::UNIX_EPOCH + at))),
-        ]
-    }
-
-    fn path() -> impl Strategy<Value = StreamPath> {
-        "[a-zé]{1,9}(/[a-z0-9]{1,9}){0,3}".prop_map(|text| StreamPath::new(&text).unwrap())
-    }
-
-    fn origin() -> impl Strategy<Value = Option<Origin>> {
-        proptest::option::of((
-            any::<u64>(),
-            any::<u64>(),
-            path(),
-            proptest::option::of((any::<u64>(), any::<u64>())),
-            any::<u64>(),
-        ))
-        .prop_map(|fork| {
-            fork.map(|(source, point, path, offset, sub_offset)| Origin {
-                source,
-                point,
-                spec: ForkSpec {
-                    source: path,
-                    offset: offset.map(|(incarnation, position)| Offset {
-                        incarnation,
-                        position,
-                    }),
-                    sub_offset,
-                },
-            })
-        })
-    }
-
-    fn event() -> impl Strategy<Value = Event> {
-        let creation = (
-            any::<u64>(),
-            path(),
-            "[a-z]{1,9}/[a-z;= ]{0,9}",
-            any::<u64>(),
-            expiry(),
-            any::<(bool, bool)>(),
-            origin(),
-        )
-            .prop_map(
-                |(id, path, content_type, created_at, expiry, (expiry_inherited, closed), fork)| {
-                    Event::Create(Box::new(Creation {
-                        id,
-                        path,
-                        content_type: content_type.into(),
-                        created_at,
-                        expiry,
-                        expiry_inherited,
-                        closed,
-                        fork,
-                    }))
-                },
-            );
-        let append = (
-            any::<(u64, u64, Option<u64>, bool)>(),
-            proptest::option::of((".{1,8}", any::<u64>(), any::<u64>())),
-            any::<Option<Vec<u8>>>(),
-        )
-            .prop_map(|((id, position, at, close), producer, seq)| {
-                Event::Append(Appending {
-                    id,
-                    position,
-                    at,
-                    producer: producer.map(|(id, epoch, seq)| Producer { id, epoch, seq }),
-                    stream_seq: seq.map(Into::into),
-                    close,
-                })
-            });
-        prop_oneof![
-            creation,
-            append,
-            any::<(u64, bool)>().prop_map(|(id, expired)| Event::Delete { id, expired }),
-            any::<(u64, u64)>().prop_map(|(id, floor)| Event::Trim { id, floor }),
-            any::<(u64, u64)>().prop_map(|(id, at)| Event::Touch { id, at }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn every_event_survives_its_frame(event in event()) {
-            let mut meta = Vec::new();
-            let head = event.head(&mut meta);
-            prop_assert_eq!(Event::decode(&head), Ok(event.clone()));
-        }
-
-        #[test]
-        fn no_frame_makes_decoding_panic(
-            kind in 0u8..8, flags: u8, position: u64, meta: Vec<u8>,
-        ) {
-            let head = FrameHead {
-                stream: 1, position, kind, flags, producer: None, stream_seq: None, meta: &meta,
-            };
-            let _ = Event::decode(&head);
-        }
-    }
-}
+mod tests;

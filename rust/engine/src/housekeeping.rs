@@ -55,7 +55,11 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        shared.reap();
+        // A log that failed takes no trims, and then the clock alone decides what is there.
+        if shared.store.poisoned().is_none() {
+            shared.reap();
+            shared.enforce_retention();
+        }
         if Instant::now() >= paused_until && shared.wants_checkpoint() {
             match shared.checkpoint(Haste::Considerate) {
                 Ok(lsn) => tracing::debug!(lsn, "checkpoint"),
@@ -71,10 +75,6 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
 impl Shared {
     /// Removes every stream whose time is over.
     fn reap(&self) {
-        // Then the clock alone decides what is there.
-        if self.store.poisoned().is_some() {
-            return;
-        }
         loop {
             let mut wakes = Wakes::default();
             let (more, expired) = {

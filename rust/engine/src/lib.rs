@@ -33,6 +33,7 @@ mod moment;
 mod options;
 mod reader;
 mod recovery;
+mod retention;
 mod rules;
 mod save;
 mod snapshot;
@@ -40,6 +41,7 @@ mod span;
 mod state;
 mod stats;
 mod stream;
+mod trimming;
 mod types;
 mod varint;
 mod watch;
@@ -51,6 +53,7 @@ pub use offset::Offset;
 pub use options::Options;
 pub use path::StreamPath;
 pub use reader::Reader;
+pub use retention::{Limit, Reconfigure, Retention};
 pub use stats::EngineStats;
 pub use types::{
     Append, Appended, Clock, Create, Created, Expiry, ForkSpec, From, Listing, Page, Producer,

@@ -10,6 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::StreamPath;
 use crate::directory::Directory;
 use crate::moment::Millis;
+use crate::retention::{Ledger, Queue};
 use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
 
@@ -24,6 +25,8 @@ pub(crate) struct State {
     pub(crate) directory: Directory,
     /// Live ones that end by themselves, by the deadline they are queued under.
     pub(crate) deadlines: BTreeSet<(Millis, u64)>,
+    /// Live ones that may have more than their retention keeps.
+    pub(crate) excess: Queue,
     pub(crate) soft_deleted: u64,
     types: FxHashSet<Arc<str>>,
     /// A checkpoint's view, while it is written.
@@ -49,6 +52,8 @@ pub(crate) enum EffectKind {
     Changed,
     /// Nothing below this position is left.
     Trimmed(u64),
+    /// It has another retention.
+    Configured,
     /// Only forks may read it now.
     Softened,
     /// Nothing is left of it.
@@ -62,6 +67,7 @@ impl Default for State {
             streams: FxHashMap::default(),
             directory: Directory::default(),
             deadlines: BTreeSet::new(),
+            excess: Queue::default(),
             soft_deleted: 0,
             types: FxHashSet::default(),
             snapshot: None,
@@ -121,6 +127,13 @@ impl State {
                     stream.drop_trimmed();
                 }
             }
+            EffectKind::Configured => {
+                if let Some(stream) = self.stream_mut(effect.id)
+                    && stream.ledger_mut().is_some_and(Ledger::settle)
+                {
+                    stream.extra_mut().ledger = None;
+                }
+            }
             EffectKind::Removed => self.forget(effect.id),
         }
     }
@@ -149,6 +162,7 @@ impl State {
         for stream in self.streams.values_mut() {
             stream.index.forget(|entry| entry.lsn < forgettable);
             stream.index.shrink_to_fit();
+            self.excess.note(stream);
             if let Some(lifetime) = &mut stream.lifetime
                 && stream.phase == Phase::Live
             {

@@ -28,4 +28,6 @@ pub struct EngineStats {
     pub watches: u64,
     /// Streams removed by the reaper or on touch because they had expired.
     pub expired: u64,
+    /// Trims that a retention asked for.
+    pub retention_trims: u64,
 }

@@ -9,6 +9,7 @@ use durastream_storage::Lsn;
 use crate::event::Origin;
 use crate::index::{Entry, Index};
 use crate::moment::{Millis, millis, span};
+use crate::retention::{Ledger, Retention};
 use crate::types::{Expiry, Producer};
 use crate::wire::Format;
 use crate::{Offset, StreamPath};
@@ -74,6 +75,8 @@ pub(crate) struct Extra {
     pub(crate) stream_seq: Option<Box<[u8]>>,
     /// The floor of a trim that is not durable yet.
     pub(crate) pending_floor: Option<u64>,
+    /// Of a stream that does not keep everything.
+    pub(crate) ledger: Option<Box<Ledger>>,
 }
 
 /// What is known of a producer.
@@ -184,8 +187,27 @@ impl Stream {
         self.lifetime.as_ref().map(|lifetime| lifetime.expiry)
     }
 
-    pub(crate) fn is_sliding(&self) -> bool {
-        matches!(self.expiry(), Some(Expiry::Ttl(_)))
+    /// Whether its appends say when they were made.
+    pub(crate) fn wants_times(&self) -> bool {
+        matches!(self.expiry(), Some(Expiry::Ttl(_))) || self.retention().max_age.is_some()
+    }
+
+    pub(crate) fn ledger(&self) -> Option<&Ledger> {
+        self.extra.as_ref()?.ledger.as_deref()
+    }
+
+    pub(crate) fn ledger_mut(&mut self) -> Option<&mut Ledger> {
+        self.extra.as_mut()?.ledger.as_deref_mut()
+    }
+
+    /// How much of it is kept, as writers see it.
+    pub(crate) fn retention(&self) -> Retention {
+        self.ledger().map(Ledger::limits).unwrap_or_default()
+    }
+
+    /// Where its oldest append begins, as writers see it, if it has any.
+    pub(crate) fn held(&self) -> Option<u64> {
+        Some(self.reserved_floor()).filter(|floor| *floor < self.tail())
     }
 
     pub(crate) fn origin(&self) -> Option<&Origin> {
@@ -245,6 +267,14 @@ impl Stream {
     pub(crate) fn gone_at(&self, horizon: Lsn) -> bool {
         let gone = self.extra.as_ref().and_then(|extra| extra.gone_end);
         gone.is_some_and(|end| end <= horizon)
+    }
+
+    /// Notes that a payload is about to be added, and when, for what its retention remembers.
+    pub(crate) fn note(&mut self, at: Option<Millis>) {
+        let start = self.tail();
+        if let Some(ledger) = self.ledger_mut() {
+            ledger.note(start, at);
+        }
     }
 
     /// Adds a payload behind the tail. Entries of frames below `forgettable` may be forgotten by it.

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use durastream_storage::Lsn;
 
+use crate::retention::Retention;
 use crate::{Offset, StreamPath};
 
 /// An outcome, true once everything below `lsn` is durable (0: already).
@@ -56,6 +57,9 @@ pub struct Create {
     pub body: Bytes,
     /// Fork instead of a new stream.
     pub fork: Option<ForkSpec>,
+    /// How much is kept; `None`: everything, or as much as a fork's source keeps. A stream that exists
+    /// is compared with this only when it is given.
+    pub retention: Option<Retention>,
 }
 
 /// What a creation made or found.
@@ -130,6 +134,8 @@ pub struct StreamInfo {
     pub expiry: Option<Expiry>,
     /// When it was created.
     pub created_at: SystemTime,
+    /// How much of it is kept.
+    pub retention: Retention,
 }
 
 /// Where to begin to read.

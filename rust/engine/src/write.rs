@@ -11,9 +11,10 @@ use crate::engine::Shared;
 use crate::errors::{AppendError, ChangeError, CreateError, LimitError};
 use crate::event::Event;
 use crate::moment::Millis;
+use crate::retention::{Reconfigure, Retention};
 use crate::rules::{
-    AppendDecision, CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, TrimDecision,
-    decide_append, decide_create, decide_delete, decide_trim, info,
+    AppendDecision, ConfigureDecision, CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint,
+    TrimDecision, decide_append, decide_configure, decide_create, decide_delete, decide_trim, info,
 };
 use crate::span::Span;
 use crate::stream::{NEVER, Phase};
@@ -192,6 +193,7 @@ impl Shared {
             body: Encoded::new(format, &create.body, &self.options),
             fork: create.fork.as_ref(),
             sub: None,
+            retention: create.retention.map(Retention::rounded),
         };
         loop {
             let mut wakes = Wakes::default();
@@ -234,6 +236,9 @@ impl Shared {
                     got: content_type.clone(),
                 });
             }
+        }
+        if let Some(why) = create.retention.as_ref().and_then(Retention::fault) {
+            return Err(CreateError::Retention { why });
         }
         Ok(())
     }
@@ -342,6 +347,22 @@ impl Shared {
                 TrimDecision::Accept(event, floor) => {
                     let (lsn, ()) = shared.log(inner, &event, wakes)?;
                     Ok((lsn, floor))
+                }
+            }
+        })
+    }
+
+    pub(crate) fn configure(
+        &self,
+        path: &StreamPath,
+        change: Reconfigure,
+    ) -> Ticket<Result<Retention, ChangeError>> {
+        self.change(path, |shared, inner, wakes| {
+            match decide_configure(&inner.state, shared.now(), path, change)? {
+                ConfigureDecision::Already(lsn, retention) => Ok((lsn, retention)),
+                ConfigureDecision::Accept(event, retention) => {
+                    let (lsn, ()) = shared.log(inner, &event, wakes)?;
+                    Ok((lsn, retention))
                 }
             }
         })

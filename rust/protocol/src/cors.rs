@@ -5,20 +5,22 @@ use bytes::Bytes;
 use crate::response::Answer;
 
 /// Methods of a stream, for `Allow` and for preflights.
-pub(crate) const METHODS: &[u8] = b"GET, HEAD, PUT, POST, DELETE, OPTIONS";
+pub(crate) const METHODS: &[u8] = b"GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS";
 
 /// Response headers that a page may read. Without `Stream-SSE-Data-Encoding` a page would take
 /// base64 text for the bytes themselves.
 pub(crate) const EXPOSED: &[u8] = b"Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, \
-Stream-Cursor, Stream-TTL, Stream-Expires-At, Stream-SSE-Data-Encoding, Producer-Epoch, \
-Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, Location, Retry-After, \
+Stream-Cursor, Stream-TTL, Stream-Expires-At, Stream-Retention-Bytes, Stream-Retention-Seconds, \
+Stream-Retention-Events, Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, \
+Producer-Expected-Seq, Producer-Received-Seq, ETag, Location, Retry-After, \
 Content-Type, Content-Length";
 
 /// Request headers that a page may send. `*` covers whatever else a page adds; it does not cover
 /// `Authorization`, and old browsers take it literally, hence the list.
 const ALLOWED: &[u8] = b"Content-Type, Authorization, If-None-Match, If-Match, Stream-TTL, \
-Stream-Expires-At, Stream-Seq, Stream-Closed, Stream-Forked-From, Stream-Fork-Offset, \
-Stream-Fork-Sub-Offset, Producer-Id, Producer-Epoch, Producer-Seq, Last-Event-ID, \
+Stream-Expires-At, Stream-Retention-Bytes, Stream-Retention-Seconds, Stream-Retention-Events, \
+Stream-Seq, Stream-Closed, Stream-Forked-From, Stream-Fork-Offset, Stream-Fork-Sub-Offset, \
+ Producer-Id, Producer-Epoch, Producer-Seq, Last-Event-ID, \
 Cache-Control, *";
 
 /// Who may read across origins.

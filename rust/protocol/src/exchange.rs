@@ -21,7 +21,7 @@ use crate::response::{Answer, Manner};
 use crate::route::Target;
 use crate::service::Shared;
 use crate::sse::{self, Pace, Sse};
-use crate::{RequestHead, Response, Step, metadata, put, refusal, values};
+use crate::{RequestHead, Response, Step, metadata, put, refusal, retention, values};
 
 /// One request being answered. Dropping it withdraws its watches.
 pub struct Exchange {
@@ -334,6 +334,13 @@ fn open(
             let post = Post::parse(path, headers)?;
             check_length(shared, headers)?;
             State::Upload(Upload::Post(post), None)
+        }
+        "PATCH" => {
+            let ticket = shared
+                .engine
+                .configure(&path, retention::of_patch(headers)?);
+            let answer = retention::answer(ticket.outcome);
+            State::Settling(ticket.lsn, answer.finish(manner))
         }
         other => return Err(method_not_allowed(other)),
     })

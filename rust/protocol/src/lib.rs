@@ -25,6 +25,7 @@ mod put;
 mod query;
 mod refusal;
 mod response;
+mod retention;
 mod route;
 mod service;
 mod sse;

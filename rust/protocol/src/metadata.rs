@@ -5,6 +5,7 @@ use durastream_engine::{ChangeError, Expiry, LookupError, StreamInfo};
 
 use crate::refusal::{self, offset_value};
 use crate::response::Answer;
+use crate::retention;
 use crate::values;
 
 /// The answer to HEAD: metadata, never cached.
@@ -21,6 +22,7 @@ pub(crate) fn head(outcome: Result<StreamInfo, LookupError>) -> Answer {
         .header("stream-next-offset", offset_value(info.tail))
         .flag("stream-closed", info.closed)
         .header("cache-control", Bytes::from_static(b"no-store"));
+    let answer = retention::told(answer, &info.retention);
     match info.expiry {
         None => answer,
         Some(Expiry::Ttl(ttl)) => {

@@ -8,6 +8,7 @@ use crate::head::Headers;
 use crate::problem::{Problem, shown};
 use crate::refusal::{self, offset_value};
 use crate::response::Answer;
+use crate::retention;
 use crate::route::{Router, Target};
 use crate::values::{self, MAX_SAFE};
 
@@ -43,6 +44,7 @@ impl Put {
                 closed: headers.is_true("stream-closed")?,
                 body: Bytes::new(),
                 fork: fork(head, headers, router)?,
+                retention: retention::of_creation(headers)?,
             },
             location: location(head),
         })
@@ -63,14 +65,15 @@ pub(crate) fn answer(outcome: Result<Created, CreateError>, location: Bytes) -> 
         Ok(created) => created,
         Err(error) => return refusal::create(error).answer(),
     };
-    Answer::new(if created { 201 } else { 200 })
+    let answer = Answer::new(if created { 201 } else { 200 })
         .maybe("location", created.then_some(location))
         .header(
             "content-type",
             Bytes::copy_from_slice(info.content_type.as_bytes()),
         )
         .header("stream-next-offset", offset_value(info.tail))
-        .flag("stream-closed", info.closed)
+        .flag("stream-closed", info.closed);
+    retention::told(answer, &info.retention)
 }
 
 fn expiry(headers: Headers<'_>) -> Result<Option<Expiry>, Problem> {

@@ -138,6 +138,7 @@ pub(crate) fn create(error: CreateError) -> Problem {
         CreateError::ContentType { got } => {
             Problem::header("content-type", detail).fact("received", got)
         }
+        CreateError::Retention { why } => retention(why),
         CreateError::Limit(error) => limit(&error),
         CreateError::Read(error) => unreadable(&error),
         CreateError::Push(error) => push(error),
@@ -185,9 +186,14 @@ pub(crate) fn change(error: ChangeError) -> Problem {
     let detail = error.to_string();
     match error {
         ChangeError::Lookup(error) => lookup(&error),
+        ChangeError::Retention { why } => retention(why),
         ChangeError::Push(error) => push(error),
         _ => unexpected(detail),
     }
+}
+
+fn retention(why: &str) -> Problem {
+    Problem::new(400, "bad-header", "Bad header", why)
 }
 
 /// Why the outcome of a write will never be durable.

@@ -27,10 +27,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// An empty answer.
     pub(crate) fn new(status: u16) -> Self {
-        // Own headers (up to 7) and shared ones (up to 6) without growing.
+        // Own headers (up to 10) and shared ones (up to 6) without growing.
         Self {
             status,
-            headers: Vec::with_capacity(14),
+            headers: Vec::with_capacity(17),
             body: Vec::new(),
         }
     }

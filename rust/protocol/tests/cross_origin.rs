@@ -36,6 +36,9 @@ fn a_preflight_allows_every_request_header_of_the_protocol() {
         "if-match",
         "stream-ttl",
         "stream-expires-at",
+        "stream-retention-bytes",
+        "stream-retention-seconds",
+        "stream-retention-events",
         "stream-seq",
         "stream-closed",
         "stream-forked-from",
@@ -48,7 +51,7 @@ fn a_preflight_allows_every_request_header_of_the_protocol() {
         assert!(allowed.split(", ").any(|a| a == name), "{name}");
     }
     let methods = reply.header("access-control-allow-methods").unwrap();
-    assert_eq!(methods, "GET, HEAD, PUT, POST, DELETE, OPTIONS");
+    assert_eq!(methods, "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
     assert!(reply.header("access-control-max-age").is_some());
 }
 
@@ -67,6 +70,9 @@ fn every_response_header_of_the_protocol_is_exposed() {
         "stream-cursor",
         "stream-ttl",
         "stream-expires-at",
+        "stream-retention-bytes",
+        "stream-retention-seconds",
+        "stream-retention-events",
         "stream-sse-data-encoding",
         "producer-epoch",
         "producer-seq",
@@ -86,7 +92,7 @@ fn plain_options_says_what_is_allowed() {
     let reply = server.expect(204, Request::new("OPTIONS", "a"));
     assert_eq!(
         reply.header("allow"),
-        Some("GET, HEAD, PUT, POST, DELETE, OPTIONS")
+        Some("GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS")
     );
 }
 

@@ -120,6 +120,7 @@ impl Engine {
             closed,
             body: input::body(body)?,
             fork: None,
+            retention: None,
         };
         self.make(py, path, create)
     }
@@ -153,6 +154,7 @@ impl Engine {
                 offset: at.map(|at| at.0),
                 sub_offset,
             }),
+            retention: None,
         };
         self.make(py, target, create)
     }

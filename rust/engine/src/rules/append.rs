@@ -67,7 +67,7 @@ pub(crate) fn decide_append(
             Event::Append(Appending {
                 id: stream.id,
                 position: stream.tail(),
-                at: stream.is_sliding().then_some(now),
+                at: stream.wants_times().then_some(now),
                 producer: append.producer.clone(),
                 stream_seq: append.stream_seq.clone(),
                 close: append.close,

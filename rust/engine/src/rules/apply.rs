@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 
 use durastream_storage::Placed;
 
-use crate::event::{Appending, Creation, Event};
+use crate::event::{Appending, Configuring, Creation, Event};
 use crate::index::Index;
+use crate::retention::Ledger;
 use crate::state::{Effect, EffectKind, State};
 use crate::stream::{Lifetime, NEVER, Phase, Progress, Stream};
 use crate::wire::Format;
@@ -40,7 +41,8 @@ pub(crate) fn apply(
         Event::Delete { id, .. } => return delete(state, *id, placed, effects),
         Event::Trim { id, floor } => {
             let stream = live(state, *id)?;
-            if *floor < stream.reserved_floor() || *floor > stream.tail() {
+            let tail = stream.tail();
+            if *floor < stream.reserved_floor() || *floor > tail {
                 return Err(Impossible {
                     id: *id,
                     what: "a trim outside the stream",
@@ -52,7 +54,13 @@ pub(crate) fn apply(
             if forks == 0 {
                 extra.kept = *floor;
             }
+            if let Some(ledger) = &mut extra.ledger {
+                ledger.trim(*floor, tail);
+            }
             stream.last_end = placed.end;
+            if stream.ledger().is_some() {
+                state.await_age(*id);
+            }
             (*id, EffectKind::Trimmed(*floor))
         }
         Event::Touch { id, at } => {
@@ -60,6 +68,10 @@ pub(crate) fn apply(
                 lifetime.log(*at);
             }
             return Ok(());
+        }
+        Event::Configure(event) => {
+            configure(state, event, placed)?;
+            (event.id, EffectKind::Configured)
         }
     };
     effects.push_back(Effect {
@@ -128,9 +140,6 @@ fn create(
         }),
         extra: None,
     });
-    if len > 0 {
-        stream.push(len as u64, placed.lsn, state.forgettable);
-    }
     if creation.fork.is_some() {
         let extra = stream.extra_mut();
         extra.fork = creation.fork.clone();
@@ -138,6 +147,17 @@ fn create(
         extra.floor = floor;
         extra.kept = floor;
     }
+    if !creation.retention.is_unlimited() {
+        let held = stream.held();
+        let mut ledger = Box::<Ledger>::default();
+        ledger.set(creation.retention, held, creation.created_at);
+        stream.extra_mut().ledger = Some(ledger);
+    }
+    if len > 0 {
+        stream.note(Some(creation.created_at));
+        stream.push(len as u64, placed.lsn, state.forgettable);
+    }
+    state.excess.note(&mut stream);
     if let Some(lifetime) = &stream.lifetime {
         state.deadlines.insert((lifetime.queued, id));
     }
@@ -168,6 +188,7 @@ fn append(
         });
     }
     if len > 0 {
+        stream.note(event.at);
         stream.push(len as u64, placed.lsn, forgettable);
     }
     stream.last_end = placed.end;
@@ -198,6 +219,21 @@ fn append(
     if let Some(seq) = &event.stream_seq {
         stream.extra_mut().stream_seq = Some(seq.as_ref().into());
     }
+    if stream.ledger().is_some() {
+        state.note_excess(event.id);
+    }
+    Ok(())
+}
+
+/// Changes how much is kept, and lets the reaper look at what is there.
+fn configure(state: &mut State, event: &Configuring, placed: Placed) -> Result<(), Impossible> {
+    state.forget_excess(event.id);
+    let stream = live(state, event.id)?;
+    let held = stream.held();
+    let ledger = stream.extra_mut().ledger.get_or_insert_default();
+    ledger.change(event.retention, held, event.at, placed.end);
+    stream.last_end = placed.end;
+    state.note_excess(event.id);
     Ok(())
 }
 
@@ -208,6 +244,7 @@ fn delete(
     placed: Placed,
     effects: &mut VecDeque<Effect>,
 ) -> Result<(), Impossible> {
+    state.forget_excess(id);
     let stream = live(state, id)?;
     stream.last_end = placed.end;
     stream.extra_mut().gone_end = Some(placed.end);
@@ -219,6 +256,7 @@ fn delete(
             extra.producers = Default::default();
             extra.closing = None;
             extra.stream_seq = None;
+            extra.ledger = None;
         }
         state.soft_deleted += 1;
         effects.push_back(Effect {

@@ -1,9 +1,11 @@
-//! Whether a stream may be deleted or trimmed (protocol sections 4.2 and 5.4).
+//! Whether a stream may be deleted, trimmed or configured (protocol sections 4.2 and 5.4).
 
 use durastream_storage::Lsn;
 
 use crate::errors::ChangeError;
-use crate::event::Event;
+use crate::event::{Configuring, Event};
+use crate::moment::Millis;
+use crate::retention::{Reconfigure, Retention};
 use crate::rules::lookup;
 use crate::span::holding;
 use crate::state::State;
@@ -19,6 +21,15 @@ pub(crate) enum TrimDecision {
     Accept(Event, Offset),
     /// The floor is there already, by the events up to the LSN.
     Already(Lsn, Offset),
+}
+
+/// What becomes of a change of the retention.
+#[derive(Debug)]
+pub(crate) enum ConfigureDecision {
+    /// Log this event; then the retention is this.
+    Accept(Event, Retention),
+    /// It is so already, by the events up to the LSN.
+    Already(Lsn, Retention),
 }
 
 pub(crate) fn decide_delete(state: &State, path: &StreamPath) -> Result<Event, Refusal> {
@@ -61,4 +72,28 @@ pub(crate) fn decide_trim(
         },
         stream.offset(floor),
     ))
+}
+
+/// Needs no access: configuring a stream does not keep it from expiring.
+pub(crate) fn decide_configure(
+    state: &State,
+    now: Millis,
+    path: &StreamPath,
+    change: Reconfigure,
+) -> Result<ConfigureDecision, Refusal> {
+    let stream = lookup(state, path).map_err(|(lsn, error)| (lsn, error.into()))?;
+    let current = stream.retention();
+    let retention = change.of(current).rounded();
+    if let Some(why) = change.of(current).fault() {
+        return Err((Some(0), ChangeError::Retention { why }));
+    }
+    if retention == current {
+        return Ok(ConfigureDecision::Already(stream.last_end, current));
+    }
+    let event = Event::Configure(Configuring {
+        id: stream.id,
+        at: now,
+        retention,
+    });
+    Ok(ConfigureDecision::Accept(event, retention))
 }

@@ -11,6 +11,7 @@ use crate::errors::CreateError;
 use crate::event::{Creation, Event, Origin};
 use crate::moment::{Millis, time};
 use crate::options::Options;
+use crate::retention::Retention;
 use crate::span::{Span, holding};
 use crate::state::State;
 use crate::stream::{Phase, Stream};
@@ -31,6 +32,7 @@ pub(crate) struct CreateRequest<'a> {
     pub(crate) fork: Option<&'a ForkSpec>,
     /// What a JSON sub-offset came to, when that was needed.
     pub(crate) sub: Option<SubPoint>,
+    pub(crate) retention: Option<Retention>,
 }
 
 /// Where a sub-offset leads; true for good, since bytes at a position never change.
@@ -79,7 +81,13 @@ pub(crate) fn decide_create(
     match request.fork {
         None => {
             let content_type = request.content_type.clone();
-            accept(state, now, request, content_type, request.expiry, None)
+            let taken = Taken {
+                content_type,
+                expiry: request.expiry,
+                retention: request.retention,
+                fork: None,
+            };
+            accept(state, now, request, taken)
         }
         Some(spec) => fork(state, now, request, spec, options),
     }
@@ -108,6 +116,12 @@ fn difference(stream: &Stream, request: &CreateRequest<'_>) -> Option<&'static s
     }
     if stream.origin().map(|origin| &origin.spec) != request.fork {
         return Some("fork");
+    }
+    if request
+        .retention
+        .is_some_and(|asked| asked != stream.retention())
+    {
+        return Some("retention");
     }
     None
 }
@@ -158,14 +172,13 @@ fn fork(
         spec: spec.clone(),
     };
     let content_type = request.content_type.clone();
-    accept(
-        state,
-        now,
-        request,
-        content_type.or_else(|| Some(source.content_type.clone())),
-        request.expiry.or(source.expiry()),
-        Some(origin),
-    )
+    let taken = Taken {
+        content_type: content_type.or_else(|| Some(source.content_type.clone())),
+        expiry: request.expiry.or(source.expiry()),
+        retention: request.retention.or(Some(source.retention())),
+        fork: Some(origin),
+    };
+    accept(state, now, request, taken)
 }
 
 /// How many streams a stream reads through, as far as `most`: every read walks them under the lock.
@@ -239,14 +252,21 @@ fn fork_point(
     }
 }
 
-fn accept(
-    state: &State,
-    now: Millis,
-    request: &CreateRequest<'_>,
+/// What was asked for, or taken over from a fork's source.
+struct Taken {
     content_type: Option<Arc<str>>,
     expiry: Option<Expiry>,
+    retention: Option<Retention>,
     fork: Option<Origin>,
-) -> CreateDecision {
+}
+
+fn accept(state: &State, now: Millis, request: &CreateRequest<'_>, taken: Taken) -> CreateDecision {
+    let Taken {
+        content_type,
+        expiry,
+        retention,
+        fork,
+    } = taken;
     let content_type = content_type.unwrap_or_else(|| DEFAULT_TYPE.into());
     let format = Format::of(&content_type);
     let payload = match &request.body.wire {
@@ -267,6 +287,7 @@ fn accept(
         expiry_inherited: expiry.is_some() && request.expiry.is_none(),
         closed: request.closed,
         fork,
+        retention: retention.unwrap_or_default(),
     };
     CreateDecision::Accept(Event::Create(Box::new(creation)), payload)
 }
@@ -282,5 +303,9 @@ pub(crate) fn info(stream: &Stream, horizon: Lsn) -> StreamInfo {
         closed: stream.closed_at(horizon),
         expiry: stream.expiry(),
         created_at: time(stream.created_at),
+        retention: stream
+            .ledger()
+            .map(|ledger| ledger.limits_at(horizon))
+            .unwrap_or_default(),
     }
 }

@@ -10,7 +10,9 @@ mod tests;
 
 pub(crate) use append::{AppendDecision, decide_append};
 pub(crate) use apply::apply;
-pub(crate) use change::{TrimDecision, decide_delete, decide_trim};
+pub(crate) use change::{
+    ConfigureDecision, TrimDecision, decide_configure, decide_delete, decide_trim,
+};
 pub(crate) use create::{
     CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint, decide_create, info,
 };

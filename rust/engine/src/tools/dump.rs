@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use super::Fault;
 use crate::event::Event;
 use crate::moment::time;
+use crate::retention::Retention;
 use crate::types::{Expiry, Producer};
 use crate::{StreamPath, checkpoint};
 
@@ -37,7 +38,7 @@ pub struct DumpedFrame {
     pub file: PathBuf,
     /// Byte offset in the file.
     pub offset: u64,
-    /// create, append, close, delete, expire, trim, touch or unknown.
+    /// create, append, close, delete, expire, trim, touch, configure or unknown.
     pub kind: &'static str,
     /// The stream's number.
     pub stream: u64,
@@ -61,6 +62,8 @@ pub struct DumpedFrame {
     pub expiry: Option<Expiry>,
     /// Of a fork: the source's number, its path, and the position where the fork leaves it.
     pub fork: Option<(u64, StreamPath, u64)>,
+    /// Of a creation or a configuration: how much of the stream is kept.
+    pub retention: Option<Retention>,
 }
 
 /// Shows every frame from `from` on (an LSN, not necessarily of a frame), and what is wrong among them,
@@ -144,6 +147,7 @@ fn dumped(
         content_type: None,
         expiry: None,
         fork: None,
+        retention: None,
     };
     match Event::decode(head) {
         Ok(Event::Create(creation)) => {
@@ -152,6 +156,7 @@ fn dumped(
             dumped.at = Some(time(creation.created_at));
             dumped.content_type = Some(creation.content_type.to_string());
             dumped.expiry = creation.expiry;
+            dumped.retention = Some(creation.retention);
             dumped.fork = creation
                 .fork
                 .map(|origin| (origin.source, origin.spec.source, origin.point));
@@ -167,6 +172,11 @@ fn dumped(
             dumped.kind = if expired { "expire" } else { "delete" };
         }
         Ok(Event::Trim { .. }) => dumped.kind = "trim",
+        Ok(Event::Configure(change)) => {
+            dumped.kind = "configure";
+            dumped.at = Some(time(change.at));
+            dumped.retention = Some(change.retention);
+        }
         Ok(Event::Touch { at, .. }) => {
             dumped.kind = "touch";
             dumped.at = Some(time(at));

@@ -15,7 +15,8 @@ use crate::body::Encoded;
 use crate::errors::{AppendError, ChangeError, CreateError};
 use crate::event::Event;
 use crate::options::Options;
-use crate::span::walk;
+use crate::retention::{Reconfigure, Retention};
+use crate::span::{holding, walk};
 use crate::state::{Effect, State};
 use crate::stream::{NEVER, Stream};
 use crate::types::{Append, Appended, Create, ForkSpec, Producer, StreamInfo};
@@ -32,6 +33,8 @@ mod fork;
 mod lifetime;
 #[cfg(test)]
 mod replay;
+#[cfg(test)]
+mod retention;
 pub(crate) mod script;
 #[cfg(test)]
 mod snapshot;
@@ -113,6 +116,7 @@ impl Table {
             body: Encoded::new(Format::Bytes, &create.body, &self.options),
             fork: create.fork.as_ref(),
             sub: None,
+            retention: create.retention,
         };
         loop {
             match decide_create(&self.state, self.now, &request, &self.options) {
@@ -174,6 +178,37 @@ impl Table {
                 Ok(floor)
             }
         }
+    }
+
+    pub(super) fn configure(
+        &mut self,
+        at: &str,
+        change: Reconfigure,
+    ) -> Result<Retention, ChangeError> {
+        self.expire(&path(at));
+        match decide_configure(&self.state, self.now, &path(at), change).map_err(|(_, e)| e)? {
+            ConfigureDecision::Already(_, retention) => Ok(retention),
+            ConfigureDecision::Accept(event, retention) => {
+                self.record(event, Bytes::new());
+                Ok(retention)
+            }
+        }
+    }
+
+    /// What the reaper does for retention; gives the streams that it looked at.
+    pub(super) fn retain(&mut self) -> Vec<u64> {
+        let mut seen = self.state.excess.take_over();
+        seen.extend(self.state.excess.take_aged(self.now, usize::MAX));
+        for goal in self.state.goals(&seen, self.now) {
+            let stream = self.state.stream(goal.id).unwrap();
+            let cut = holding(&self.state, stream, goal.beyond, goal.tail);
+            let floor = goal.floor(cut.map(|span| (span.start, span.end)));
+            if floor > stream.reserved_floor() {
+                let id = goal.id;
+                self.record(Event::Trim { id, floor }, Bytes::new());
+            }
+        }
+        seen
     }
 
     pub(super) fn stream(&self, at: &str) -> &Stream {

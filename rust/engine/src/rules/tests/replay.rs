@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::script::{Command, Model, PATHS, bytes, replay_equals_live, run};
 use super::*;
 use crate::checkpoint::decode;
+use crate::retention::{Limit, Reconfigure, Retention};
 use crate::types::Expiry;
 
 fn expiry() -> impl Strategy<Value = Option<Expiry>> {
@@ -17,12 +18,46 @@ fn expiry() -> impl Strategy<Value = Option<Expiry>> {
     ]
 }
 
+fn retention() -> impl Strategy<Value = Option<Retention>> {
+    let limit = |most| prop::option::weighted(0.5, 1..most);
+    let limits = (limit(30u64), limit(3000), limit(9));
+    prop::option::weighted(
+        0.3,
+        limits.prop_map(|(max_bytes, age, max_events)| Retention {
+            max_bytes,
+            max_age: age.map(Duration::from_millis),
+            max_events,
+        }),
+    )
+}
+
+fn reconfigure() -> impl Strategy<Value = Reconfigure> {
+    let limit = |most| {
+        prop_oneof![
+            Just(Limit::Unchanged),
+            Just(Limit::Removed),
+            (0..most).prop_map(Limit::Set)
+        ]
+    };
+    (limit(30u64), limit(3000), limit(9)).prop_map(|(max_bytes, age, max_events)| Reconfigure {
+        max_bytes,
+        max_age: match age {
+            Limit::Set(millis) => Limit::Set(Duration::from_millis(millis)),
+            Limit::Removed => Limit::Removed,
+            Limit::Unchanged => Limit::Unchanged,
+        },
+        max_events,
+    })
+}
+
 fn create() -> impl Strategy<Value = Create> {
     let body = prop_oneof!["[a-z]{0,6}", Just("[1,2,3]".to_owned())];
-    (any::<bool>(), expiry(), prop::bool::weighted(0.1), body).prop_map(
-        |(is_json, expiry, closed, body)| Create {
+    let closed = prop::bool::weighted(0.1);
+    (any::<bool>(), expiry(), closed, body, retention()).prop_map(
+        |(is_json, expiry, closed, body, retention)| Create {
             expiry,
             closed,
+            retention,
             ..holding_bytes(if is_json { json() } else { text() }, &body)
         },
     )
@@ -49,13 +84,17 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
     let at = 0..PATHS.len();
     prop_oneof![
         3 => (at.clone(), create()).prop_map(|(at, create)| Command::Create(at, create)),
-        3 => (at.clone(), at.clone(), prop::option::of(0u64..20), 0u64..3, expiry()).prop_map(
-            |(at, source, offset, sub, expiry)| Command::Fork(at, source, offset, sub, expiry)
-        ),
+        3 => (
+            (at.clone(), at.clone()), prop::option::of(0u64..20), 0u64..3, expiry(), retention()
+        ).prop_map(|((at, source), offset, sub, expiry, retention)| {
+            Command::Fork(at, source, offset, sub, expiry, retention)
+        }),
         8 => (at.clone(), append()).prop_map(|(at, append)| Command::Append(at, append)),
         2 => at.clone().prop_map(Command::Delete),
         1 => (at.clone(), 0u64..20).prop_map(|(at, before)| Command::Trim(at, before)),
-        1 => at.prop_map(Command::Touch),
+        1 => at.clone().prop_map(Command::Touch),
+        1 => (at, reconfigure()).prop_map(|(at, change)| Command::Configure(at, change)),
+        2 => Just(Command::Retain),
         1 => (0u64..3000).prop_map(Command::Pass),
         1 => Just(Command::Commit),
     ]

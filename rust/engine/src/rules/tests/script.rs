@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::checkpoint::{decode, encode};
+use crate::retention::Reconfigure;
 use crate::types::Expiry;
 
 /// Where streams come and go.
@@ -18,12 +19,21 @@ pub const PATHS: [&str; 5] = ["a", "b", "c/d", "c/e", "f"];
 #[allow(missing_docs, reason = "the names say it all")]
 pub enum Command {
     Create(usize, Create),
-    /// Source, offset, sub-offset, lifetime.
-    Fork(usize, usize, Option<u64>, u64, Option<Expiry>),
+    /// Source, offset, sub-offset, lifetime, retention.
+    Fork(
+        usize,
+        usize,
+        Option<u64>,
+        u64,
+        Option<Expiry>,
+        Option<Retention>,
+    ),
     Append(usize, Append),
     Delete(usize),
     Trim(usize, u64),
     Touch(usize),
+    Configure(usize, Reconfigure),
+    Retain,
     Pass(u64),
     Commit,
 }
@@ -50,6 +60,41 @@ impl Model {
             assert_eq!(table.appends(at, floor), expected, "{at}");
         }
     }
+
+    /// Whatever was trimmed lies beyond a limit, and by bytes no more than a 64th is left beyond it.
+    fn check_trim(&self, table: &Table, at: &str, before: u64) {
+        let stream = table.stream(at);
+        let (limits, floor, tail) = (stream.retention(), stream.reserved_floor(), stream.tail());
+        let held: Vec<_> = self.streams[at]
+            .iter()
+            .filter(|(start, _)| *start >= before)
+            .collect();
+        for (nth, (start, _)) in held.iter().enumerate() {
+            let newer = (held.len() - nth - 1) as u64;
+            let beyond = limits
+                .max_bytes
+                .is_some_and(|most| tail - start > most && newer > 0)
+                || limits.max_events.is_some_and(|most| newer >= most)
+                || limits.max_age.is_some();
+            assert!(*start >= floor || beyond, "{at} {start} {limits:?}");
+        }
+        if let Some(most) = limits.max_bytes {
+            let last = held.last().map_or(0, |(start, _)| tail - start);
+            assert!(
+                tail - floor <= (most + most / 64).max(last),
+                "{at} {floor} {tail}"
+            );
+        }
+    }
+}
+
+fn floors(table: &Table) -> Vec<(&'static str, u64)> {
+    let there = PATHS
+        .into_iter()
+        .filter(|at| lookup(&table.state, &path(at)).is_ok());
+    there
+        .map(|at| (at, table.stream(at).reserved_floor()))
+        .collect()
 }
 
 pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
@@ -61,13 +106,18 @@ pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
                 model.streams.insert(at, first.collect());
             }
         }
-        Command::Fork(at, source, offset, sub, expiry) => {
+        Command::Fork(at, source, offset, sub, expiry, retention) => {
             let (at, source) = (PATHS[at], PATHS[source]);
             let fork = match offset {
                 Some(offset) => fork_at(source, offset, sub),
                 None => fork_of(source),
             };
-            if let Ok((true, info)) = table.create(at, Create { expiry, ..fork }) {
+            let fork = Create {
+                expiry,
+                retention,
+                ..fork
+            };
+            if let Ok((true, info)) = table.create(at, fork) {
                 let point = info.tail.position;
                 let inherited = model.streams[source].iter();
                 let inherited = inherited.filter(|(start, _)| *start < point);
@@ -114,6 +164,16 @@ pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
                 table.record(Event::Touch { id, at: table.now }, Bytes::new());
             }
         }
+        Command::Configure(at, change) => {
+            let _ = table.configure(PATHS[at], change);
+        }
+        Command::Retain => {
+            let before = floors(table);
+            table.retain();
+            for (at, floor) in before {
+                model.check_trim(table, at, floor);
+            }
+        }
         Command::Pass(millis) => table.now += millis,
         Command::Commit => table.commit(),
     }
@@ -151,4 +211,13 @@ pub(crate) fn replay_equals_live(commands: impl IntoIterator<Item = Command>) {
     assert_eq!(restored.soft_deleted, table.state.soft_deleted);
     assert_eq!(restored.streams.len(), table.state.streams.len());
     assert_eq!(replayed.deadlines, table.state.deadlines.clone());
+    // What is to be trimmed is forgotten by no restart.
+    let mut restored = restored;
+    restored.recovered();
+    table.state.recovered();
+    table.retain();
+    let left = floors(&table);
+    table.state = restored;
+    table.retain();
+    assert_eq!(floors(&table), left);
 }

@@ -1,0 +1,161 @@
+//! Enforcing retention: what the reaper finds beyond a stream's limits, it trims like anybody else.
+
+use bytes::Bytes;
+use durastream_storage::{PushError, ReadError};
+
+use crate::core::Inner;
+use crate::engine::Shared;
+use crate::event::Event;
+use crate::moment::Millis;
+use crate::retention::{Goal, Ledger};
+use crate::span::holding;
+use crate::state::State;
+use crate::stream::Phase;
+use crate::watch::Wakes;
+
+/// Streams looked at, or trimmed, under one hold of the lock.
+const BATCH: usize = 256;
+
+impl Shared {
+    /// Trims every stream to its retention. A stream whose trim fails is tried again the next time.
+    pub(crate) fn enforce_retention(&self) {
+        let now = self.now();
+        let over = self.core.lock().state.excess.take_over();
+        for some in over.chunks(BATCH) {
+            let goals = self.core.lock().state.goals(some, now);
+            self.trim_to(&goals);
+        }
+        loop {
+            let goals = {
+                let mut inner = self.core.lock();
+                let aged = inner.state.excess.take_aged(now, BATCH);
+                if aged.is_empty() {
+                    return;
+                }
+                inner.state.goals(&aged, now)
+            };
+            self.trim_to(&goals);
+        }
+    }
+
+    fn trim_to(&self, goals: &[Goal]) {
+        // Boundaries may have to be read, so they are looked up without the lock. They never change.
+        let floors: Vec<_> = goals.iter().map(|goal| self.floor_of(goal)).collect();
+        let mut wakes = Wakes::default();
+        let mut trimmed = false;
+        {
+            let mut inner = self.core.lock();
+            let _together = self.store.batch();
+            for (goal, floor) in goals.iter().zip(floors) {
+                let floor = floor.map_err(|error| error.to_string());
+                let done = floor.and_then(|floor| {
+                    let done = inner.trim_to(self, goal, floor, &mut wakes);
+                    done.map_err(|error| error.to_string())
+                });
+                match done {
+                    Ok(done) => trimmed |= done,
+                    Err(error) => {
+                        let stream = goal.id;
+                        tracing::warn!(stream, %error, "a stream could not be trimmed to its retention");
+                        inner.state.excess.again(goal.id);
+                    }
+                }
+            }
+        }
+        wakes.deliver();
+        if trimmed {
+            self.store.kick();
+        }
+    }
+
+    /// The floor that a goal comes to: a boundary between appends.
+    fn floor_of(&self, goal: &Goal) -> Result<u64, ReadError> {
+        if goal.beyond <= goal.floor {
+            return Ok(goal.floor);
+        }
+        let cut = self.append_at(goal.id, goal.beyond, goal.tail)?;
+        Ok(goal.floor(cut))
+    }
+
+    /// Where the append begins and ends that holds the byte at a position below a tail. Not under the
+    /// lock: it may have to be read.
+    fn append_at(
+        &self,
+        id: u64,
+        position: u64,
+        tail: u64,
+    ) -> Result<Option<(u64, u64)>, ReadError> {
+        let inner = self.core.lock();
+        let Some(stream) = inner.state.stream(id) else {
+            return Ok(None);
+        };
+        let span = holding(&inner.state, stream, position, tail);
+        Ok(span.map(|span| (span.start, span.end)))
+    }
+}
+
+impl State {
+    /// Queues a stream that has grown, or whose limits changed, if there is something to do.
+    pub(crate) fn note_excess(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.excess.note(stream);
+        }
+    }
+
+    /// Queues a stream that was trimmed for when it is too old again.
+    pub(crate) fn await_age(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.excess.await_age(stream);
+        }
+    }
+
+    /// Takes a stream out of the queue.
+    pub(crate) fn forget_excess(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.excess.remove(stream);
+        }
+    }
+
+    /// What there is to do for streams that were queued.
+    pub(crate) fn goals(&mut self, ids: &[u64], now: Millis) -> Vec<Goal> {
+        let mut goals = Vec::new();
+        for id in ids {
+            let Some(stream) = self.streams.get_mut(id) else {
+                continue;
+            };
+            self.excess.remove(stream);
+            let (floor, tail) = (stream.reserved_floor(), stream.tail());
+            let ledger = stream.ledger();
+            goals.extend(ledger.and_then(|ledger| ledger.goal(*id, floor, tail, now)));
+            // What is not old enough yet waits; what is will be queued again by its trim.
+            let due = stream.ledger().and_then(Ledger::ages_at);
+            if due.is_some_and(|due| due > now) {
+                self.excess.await_age(stream);
+            }
+        }
+        goals
+    }
+}
+
+impl Inner {
+    /// Raises a floor, if the stream is still there and its limits are those it follows from.
+    fn trim_to(
+        &mut self,
+        shared: &Shared,
+        goal: &Goal,
+        floor: u64,
+        wakes: &mut Wakes,
+    ) -> Result<bool, PushError> {
+        let wanted = self.state.stream(goal.id).is_some_and(|stream| {
+            stream.phase == Phase::Live
+                && stream.retention() == goal.limits
+                && stream.reserved_floor() < floor
+        });
+        if wanted {
+            let event = Event::Trim { id: goal.id, floor };
+            self.record(&shared.store, &event, &Bytes::new(), wakes)?;
+            self.counts.retention_trims += 1;
+        }
+        Ok(wanted)
+    }
+}
