@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use crate::brake::Brake;
 use crate::error::{CommitError, Failure, PushError, Trouble};
 use crate::filling::{Filling, REFERENCED};
 use crate::frame::{self, FrameHead, Placed};
@@ -20,7 +21,6 @@ use crate::group::Group;
 use crate::hot::Hot;
 use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
-use crate::pace::Pace;
 use crate::{CommitObserver, Lsn};
 
 /// Everything around committing.
@@ -30,7 +30,7 @@ pub(crate) struct Committer {
     log: Arc<dyn GroupLog>,
     observer: Arc<dyn CommitObserver>,
     pub(crate) hot: Hot,
-    pub(crate) pace: Pace,
+    pub(crate) brake: Brake,
     filling: Mutex<Filling>,
     /// Held by who pushes a batch, and by the leader while it takes a group out.
     whole: Mutex<()>,
@@ -78,7 +78,7 @@ impl Committer {
         Self {
             dir,
             hot: Hot::new(options.hot_bytes),
-            pace: Pace::new(options.seal_backlog),
+            brake: Brake::new(options.seal_backlog),
             filling: Mutex::new(Filling::new(end, options.segment_bytes)),
             whole: Mutex::default(),
             durable: AtomicU64::new(end),
@@ -281,7 +281,7 @@ impl Committer {
     fn commit(&self, group: Group) -> Result<(), Failure> {
         let frames = group.frames;
         let backlog = self.log.backlog();
-        if let Some(delay) = self.pace.delay(backlog, group.end - group.start) {
+        if let Some(delay) = self.brake.delay(backlog, group.end - group.start) {
             thread::sleep(delay);
         }
         let end = self

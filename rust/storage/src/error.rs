@@ -78,6 +78,18 @@ pub enum ReadError {
     },
 }
 
+/// Why history was not compacted. What was done until then stands.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompactError {
+    /// The log failed, is closed, or there is no space.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// What was to be moved cannot be read.
+    #[error(transparent)]
+    Damaged(ReadError),
+}
+
 /// Why a backup was not made. Nothing of it is left.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use parking_lot::RwLock;
 
+use crate::Lsn;
 use crate::frame::{FrameRef, Outline};
 use crate::group::{Group, Part};
 
@@ -63,6 +64,11 @@ impl Hot {
     pub(crate) fn read(&self, frames: &[FrameRef]) -> Vec<Option<Bytes>> {
         let kept = self.kept.read();
         frames.iter().map(|frame| kept.payload(frame)).collect()
+    }
+
+    /// The lowest LSN that is here.
+    pub(crate) fn oldest(&self) -> Option<Lsn> {
+        self.kept.read().groups.front().map(|group| group.start)
     }
 
     /// Bytes kept now.

@@ -10,6 +10,7 @@
 
 mod backup;
 mod bell;
+mod brake;
 mod checkpoint;
 mod codec;
 mod cold;
@@ -27,7 +28,7 @@ pub mod inspect;
 mod log;
 mod manifest;
 mod options;
-mod pace;
+
 mod recovery;
 mod replay;
 mod reserves;
@@ -38,6 +39,7 @@ mod reserves;
     reason = "the store does not seal yet"
 )]
 mod sealed;
+mod sealer;
 mod segment;
 mod stats;
 mod store;
@@ -49,12 +51,13 @@ mod walk;
 mod window;
 
 pub use backup::BackupReport;
-pub use error::{BackupError, CommitError, OpenError, PushError, ReadError};
+pub use error::{BackupError, CommitError, CompactError, OpenError, PushError, ReadError};
 pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
+pub use sealed::History;
 pub use stats::{RecoveryReport, StoreStats};
-pub use store::{Batch, History, Store};
+pub use store::{Batch, Store};
 pub use tenancy::Tenancy;
 
 /// A byte address in the endless log; 0 is before everything.

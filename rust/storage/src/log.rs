@@ -99,6 +99,6 @@ pub(crate) trait Export: Send {
 
 /// Random reads of what was appended.
 pub(crate) trait LogRead: Send + Sync {
-    /// Payloads of `frames`, verified, in the order asked.
-    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError>;
+    /// Payloads of `frames`, verified, in the order asked; `None` for those below what is kept.
+    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Option<Bytes>>, ReadError>;
 }

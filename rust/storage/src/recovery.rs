@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use crate::error::{During, OpenError};
 use crate::fs::Fs;
-use crate::home::{Home, LOCK};
+use crate::home::{Home, LOCK, MANIFEST};
 use crate::log::{GroupLog, Replayed};
 use crate::manifest::{CheckpointEntry, Manifest, ManifestFile};
 use crate::options::StoreOptions;
+use crate::sealed::Sealed;
 use crate::stats::RecoveryReport;
 use crate::store::{Parts, Store};
 use crate::survey::{Survey, refuse_orphans};
@@ -30,6 +31,7 @@ pub struct Recovering {
     lock: Box<dyn Any + Send + Sync>,
     manifest: Arc<ManifestFile>,
     wal: FileWal,
+    sealed: Sealed,
     checkpoint: Option<Bytes>,
     replay_from: Lsn,
     /// The newest checkpoint that could not be used, and why.
@@ -80,6 +82,10 @@ impl Recovering {
         let survey = Survey::make(&home, &manifest)?;
         let oldest = survey.segments.first().map(|segment| segment.base);
         manifest.upgrade(oldest);
+        if oldest.is_some_and(|oldest| oldest > manifest.sealed) {
+            return Err(unsealed(&home, &manifest, oldest));
+        }
+        let sealed = Sealed::open(&home, &manifest.files)?;
         let restored = restore(&home, &mut manifest, oldest)?;
         // The mark of the session before; every session takes it away when it begins.
         let closed_cleanly = manifest.clean;
@@ -96,6 +102,7 @@ impl Recovering {
             lock,
             manifest,
             wal,
+            sealed,
             checkpoint: restored.checkpoint,
             replay_from: restored.replay_from,
             damage: restored.damage,
@@ -160,6 +167,7 @@ impl Recovering {
             lock: self.lock,
             manifest: self.manifest,
             wal: Arc::new(self.wal),
+            sealed: Arc::new(self.sealed),
             observer,
             tenancy: self.tenancy,
             end: replayed.end,
@@ -179,6 +187,19 @@ impl Recovering {
             }
             renamed => Ok(renamed?),
         }
+    }
+}
+
+/// The log must reach down to where it was sealed.
+fn unsealed(home: &Home, manifest: &Manifest, oldest: Option<Lsn>) -> OpenError {
+    OpenError::Damaged {
+        file: home.path(MANIFEST),
+        offset: 88,
+        detail: format!(
+            "the log was sealed up to LSN {}, but begins at {}",
+            manifest.sealed,
+            oldest.unwrap_or(0)
+        ),
     }
 }
 

@@ -12,13 +12,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::backup::{Backup, BackupReport};
 use crate::committer::Committer;
-use crate::error::{BackupError, CommitError, During, OpenError, PushError, ReadError, Trouble};
+use crate::error::{
+    BackupError, CommitError, CompactError, During, OpenError, PushError, ReadError, Trouble,
+};
 use crate::frame::{FrameHead, FrameRef, Placed};
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::{GroupLog, LogRead};
 use crate::manifest::{Manifest, ManifestFile};
 use crate::options::StoreOptions;
+use crate::sealed::{History, Sealed};
+use crate::sealer::{Sealer, Workplace};
 use crate::stats::StoreStats;
 use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
@@ -31,17 +35,6 @@ use crate::{CommitObserver, Lsn, checkpoint};
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
-}
-
-/// A run of a stream's payload bytes in sealed files, cut at events.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
-    /// Position of the first byte: the start of the first event.
-    pub start: u64,
-    /// Position behind the last byte: the end of an event, or where it was clipped.
-    pub end: u64,
-    /// The bytes, in contiguous runs; not one per event.
-    pub chunks: Vec<Bytes>,
 }
 
 /// Keeps a batch of pushes together; see [`Store::batch`].
@@ -57,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) lock: Box<dyn Any + Send + Sync>,
     pub(crate) manifest: Arc<ManifestFile>,
     pub(crate) wal: Arc<FileWal>,
+    pub(crate) sealed: Arc<Sealed>,
     pub(crate) observer: Arc<dyn CommitObserver>,
     pub(crate) tenancy: Arc<dyn Tenancy>,
     pub(crate) end: Lsn,
@@ -68,11 +62,15 @@ struct Inner {
     log: Arc<dyn GroupLog>,
     reader: Arc<dyn LogRead>,
     manifest: Arc<ManifestFile>,
-    _tenancy: Arc<dyn Tenancy>,
-    /// Held while checkpoints are swapped, segments dropped or the store closed; whether it was.
-    ended: Mutex<bool>,
+    sealed: Arc<Sealed>,
+    sealer: Arc<Sealer>,
+    /// Held while the files that count are changed or the store closed; whether it was.
+    ended: Arc<Mutex<bool>>,
     checkpoints: AtomicU64,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    reads_hot: AtomicU64,
+    reads_cold: AtomicU64,
+    /// The committer's and the sealer's.
+    threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
     /// How it was closed, once it was.
     closed: Mutex<Option<Result<(), CommitError>>>,
@@ -89,28 +87,49 @@ impl Store {
             parts.observer,
             parts.end,
         ));
-        let thread = {
-            let committer = Arc::clone(&committer);
-            thread::Builder::new()
-                .name("durastream-log".to_owned())
-                .spawn(move || committer.run())
-                .during("start of the committer thread", &dir)?
-        };
-        Ok(Self {
+        let ended = Arc::new(Mutex::new(false));
+        let sealer = Arc::new(Sealer::new(Workplace {
+            home: parts.home.clone(),
+            manifest: Arc::clone(&parts.manifest),
+            wal: Arc::clone(&parts.wal),
+            committer: Arc::clone(&committer),
+            tenancy: parts.tenancy,
+            files: Arc::clone(&parts.sealed),
+            ended: Arc::clone(&ended),
+        }));
+        let store = Self {
             inner: Arc::new(Inner {
                 home: parts.home,
-                committer,
+                committer: Arc::clone(&committer),
                 log,
                 reader: parts.wal,
                 manifest: parts.manifest,
-                _tenancy: parts.tenancy,
-                ended: Mutex::new(false),
+                sealed: parts.sealed,
+                sealer: Arc::clone(&sealer),
+                ended,
                 checkpoints: AtomicU64::new(0),
-                thread: Mutex::new(Some(thread)),
+                reads_hot: AtomicU64::new(0),
+                reads_cold: AtomicU64::new(0),
+                threads: Mutex::default(),
                 lock: Mutex::new(Some(parts.lock)),
                 closed: Mutex::new(None),
             }),
-        })
+        };
+        store.spawn("durastream-log", &dir, move || committer.run())?;
+        store.spawn("durastream-sealer", &dir, move || sealer.run())?;
+        Ok(store)
+    }
+
+    fn spawn(
+        &self,
+        name: &str,
+        dir: &Path,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), OpenError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.during("start of a thread", dir)?;
+        self.inner.threads.lock().push(thread);
+        Ok(())
     }
 
     /// Puts a frame into the filling group. Order of calls is order of LSNs.
@@ -172,7 +191,13 @@ impl Store {
             .zip(frames)
             .filter_map(|(payload, frame)| payload.is_none().then_some(*frame))
             .collect();
-        let mut cold = self.inner.reader.read(&cold)?.into_iter();
+        let inner = &*self.inner;
+        let hits = (frames.len() - cold.len()) as u64;
+        inner.reads_hot.fetch_add(hits, Ordering::Relaxed);
+        inner
+            .reads_cold
+            .fetch_add(cold.len() as u64, Ordering::Relaxed);
+        let mut cold = inner.read_cold(&cold)?.into_iter();
         // As many cold payloads came as there are gaps.
         Ok(hot
             .into_iter()
@@ -183,12 +208,14 @@ impl Store {
     /// Everything below is in sealed files, or was dead: reads of it by stream and position are
     /// [`Store::history`]'s.
     pub fn sealed(&self) -> Lsn {
-        0
+        self.inner.sealer.sealed()
     }
 
     /// Below this LSN, knowing where single frames lie gains nothing: they are sealed and not hot.
     pub fn forgettable(&self) -> Lsn {
-        0
+        let sealed = self.sealed();
+        let hot = self.inner.committer.hot.oldest();
+        hot.map_or(sealed, |oldest| oldest.min(sealed))
     }
 
     /// Sealed events of `stream`, whole ones: the first holds the byte at `from`; as many as fit into `max_bytes`, but
@@ -202,29 +229,22 @@ impl Store {
         to: u64,
         max_bytes: usize,
     ) -> Result<History, ReadError> {
-        let _ = (stream, to, max_bytes);
-        Ok(History {
-            start: from,
-            end: from,
-            chunks: Vec::new(),
-        })
+        self.inner.sealed.history(stream, from, to, max_bytes)
     }
 
     /// Start and end of the sealed event of `stream` that holds the byte at `position`.
     pub fn event_at(&self, stream: u64, position: u64) -> Result<Option<(u64, u64)>, ReadError> {
-        let _ = (stream, position);
-        Ok(None)
+        self.inner.sealed.event_at(stream, position)
     }
 
     /// How many sealed events of `stream` have a byte between `from` and `to`.
     pub fn history_events(&self, stream: u64, from: u64, to: u64) -> Result<u64, ReadError> {
-        let _ = (stream, from, to);
-        Ok(0)
+        self.inner.sealed.events(stream, from, to)
     }
 
-    /// Seals everything, merges the sealed files and drops what is dead. Blocks until that is done.
-    pub fn compact(&self) -> Result<(), CommitError> {
-        Ok(())
+    /// Seals everything that was committed before the call. Blocks until that is done.
+    pub fn compact(&self) -> Result<(), CompactError> {
+        self.inner.sealer.compact()
     }
 
     /// Makes `payload` the newest checkpoint: the state of everything below `lsn`, which is the start
@@ -247,24 +267,21 @@ impl Store {
         }
         inner
             .swap_checkpoint(lsn, payload, &before)
+            .and_then(|()| inner.sealer.recycle())
             .map_err(|trouble| inner.committer.trouble(trouble))?;
         inner.checkpoints.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Declares that no payload below `lsn` is needed any more. Segments wholly below it and below
-    /// the checkpoint are recycled.
-    pub fn drop_up_to(&self, lsn: Lsn) -> Result<(), CommitError> {
+    /// Gives up segments that are sealed and that no recovery would replay, as happens by itself.
+    pub fn drop_up_to(&self, _lsn: Lsn) -> Result<(), CommitError> {
         let inner = &*self.inner;
         let _alone = inner.alone()?;
         if let Some(cause) = inner.committer.poisoned() {
             return Err(cause);
         }
-        let replayable = inner.manifest.snapshot().replayable();
-        inner
-            .log
-            .drop_up_to(lsn.min(replayable))
-            .map_err(|trouble| inner.committer.trouble(trouble))
+        let recycled = inner.sealer.recycle();
+        recycled.map_err(|trouble| inner.committer.trouble(trouble))
     }
 
     /// Copies the log as it is now, synced, into `dir` on `fs`: a directory that does not exist, or is
@@ -295,6 +312,7 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let inner = &*self.inner;
         let log = inner.log.figures();
+        let sealed = inner.sealed.figures();
         let (durable_lsn, end_lsn) = (self.durable(), self.end());
         StoreStats {
             groups: inner.committer.groups.load(Ordering::Relaxed),
@@ -314,7 +332,19 @@ impl Store {
                 .map_or(0, |entry| entry.lsn),
             durable_lsn,
             end_lsn,
-            ..StoreStats::default()
+            sealed_lsn: self.sealed(),
+            sealed_files: sealed.files,
+            sealed_bytes: sealed.bytes,
+            sealed_live_bytes: sealed.live_bytes,
+            sealing_backlog: inner.log.backlog(),
+            sealing_halted: inner.sealer.halted(),
+            slowed_nanos: inner.committer.brake.nanos(),
+            sealed_written_bytes: inner.sealer.written(),
+            compactions: 0,
+            compacted_bytes: 0,
+            blocks_verified: sealed.blocks_verified,
+            reads_hot: inner.reads_hot.load(Ordering::Relaxed),
+            reads_cold: inner.reads_cold.load(Ordering::Relaxed),
         }
     }
 
@@ -379,6 +409,8 @@ impl Inner {
     }
 
     fn close(&self) -> Result<(), CommitError> {
+        // It wants `ended` too, so it must be gone before.
+        self.sealer.stop();
         let mut ended = self.ended.lock();
         let how = self
             .committer
@@ -403,13 +435,29 @@ impl Inner {
 
     fn stop(&self) {
         self.committer.stop();
-        let thread = self.thread.lock().take();
-        // The observer may have held the last clone: then this is the committer thread itself.
-        if let Some(thread) = thread
-            && thread.thread().id() != thread::current().id()
-        {
-            thread.join().ok();
+        self.sealer.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            // The observer may have held the last clone: then this is the committer thread itself.
+            if thread.thread().id() != thread::current().id() {
+                thread.join().ok();
+            }
         }
+    }
+
+    /// Reads from the log, and what it does not keep any more from the sealed files.
+    fn read_cold(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
+        let found = self.reader.read(frames)?;
+        let payloads = found.into_iter().zip(frames).map(|(payload, frame)| {
+            let payload = match payload {
+                Some(payload) => Some(payload),
+                None => self.sealed.payload(frame)?,
+            };
+            payload.ok_or_else(|| ReadError::Io {
+                file: self.home.dir().to_owned(),
+                detail: format!("nothing is kept at LSN {} any more", frame.lsn),
+            })
+        });
+        payloads.collect()
     }
 }
 

@@ -451,13 +451,13 @@ impl GroupLog for FileWal {
 }
 
 impl LogRead for FileWal {
-    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
+    fn read(&self, frames: &[FrameRef]) -> Result<Vec<Option<Bytes>>, ReadError> {
         let mut placed = Vec::with_capacity(frames.len());
+        let mut kept = Vec::with_capacity(frames.len());
         for frame in frames {
-            let segment = self.segment_of(frame.lsn).ok_or_else(|| ReadError::Io {
-                file: self.home.dir().to_owned(),
-                detail: format!("nothing is kept at LSN {} any more", frame.lsn),
-            })?;
+            let segment = self.segment_of(frame.lsn);
+            kept.push(segment.is_some());
+            let Some(segment) = segment else { continue };
             if frame.lsn >= segment.limit() {
                 return Err(ReadError::Damaged {
                     file: segment.path.clone(),
@@ -467,6 +467,10 @@ impl LogRead for FileWal {
             }
             placed.push((segment, *frame));
         }
-        cold::read(&placed)
+        let mut payloads = cold::read(&placed)?.into_iter();
+        let payloads = kept
+            .into_iter()
+            .map(|kept| kept.then(|| payloads.next()).flatten());
+        Ok(payloads.collect())
     }
 }

@@ -11,7 +11,7 @@ const STEP_BYTES: u64 = 256 << 10;
 const MOST: Duration = Duration::from_millis(100);
 
 /// Delays groups in proportion to the full segments that wait beyond a limit.
-pub(crate) struct Pace {
+pub(crate) struct Brake {
     limit: u64,
     /// Waiting would help nobody: sealing stands still.
     free: AtomicBool,
@@ -20,7 +20,7 @@ pub(crate) struct Pace {
     nanos: AtomicU64,
 }
 
-impl Pace {
+impl Brake {
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit,
@@ -71,22 +71,22 @@ mod tests {
 
     #[test]
     fn groups_wait_in_proportion_to_the_backlog_up_to_a_limit() {
-        let pace = Pace::new(8);
-        assert_eq!(pace.delay(8, 1 << 30), None);
-        assert_eq!(pace.nanos(), 0);
-        assert_eq!(pace.delay(9, 100), Some(STEP));
-        assert_eq!(pace.delay(11, 100), Some(3 * STEP));
-        assert_eq!(pace.delay(9, 1 << 20), Some(5 * STEP));
-        assert_eq!(pace.delay(1000, 1 << 30), Some(MOST));
-        assert_eq!(pace.nanos(), (9 * STEP + MOST).as_nanos() as u64);
+        let brake = Brake::new(8);
+        assert_eq!(brake.delay(8, 1 << 30), None);
+        assert_eq!(brake.nanos(), 0);
+        assert_eq!(brake.delay(9, 100), Some(STEP));
+        assert_eq!(brake.delay(11, 100), Some(3 * STEP));
+        assert_eq!(brake.delay(9, 1 << 20), Some(5 * STEP));
+        assert_eq!(brake.delay(1000, 1 << 30), Some(MOST));
+        assert_eq!(brake.nanos(), (9 * STEP + MOST).as_nanos() as u64);
     }
 
     #[test]
     fn nobody_waits_for_a_sealer_that_stands_still() {
-        let pace = Pace::new(2);
-        pace.sealing_goes_on(false);
-        assert_eq!(pace.delay(100, 100), None);
-        pace.sealing_goes_on(true);
-        assert!(pace.delay(100, 100).is_some());
+        let brake = Brake::new(2);
+        brake.sealing_goes_on(false);
+        assert_eq!(brake.delay(100, 100), None);
+        brake.sealing_goes_on(true);
+        assert!(brake.delay(100, 100).is_some());
     }
 }
