@@ -10,6 +10,12 @@
 The twins for event loops have the prefix `Async` (and `astream`), or no prefix in `durastream.client.aio`.
 """
 
+from durastream.client.aio import (
+    AsyncDurableStream,
+    AsyncIdempotentProducer,
+    AsyncStreamResponse,
+    astream,
+)
 from durastream.client.errors import (
     AlreadyConsumed,
     BadRequest,
@@ -41,6 +47,10 @@ __all__ = [
     "StreamResponse",
     "DurableStream",
     "IdempotentProducer",
+    "astream",
+    "AsyncStreamResponse",
+    "AsyncDurableStream",
+    "AsyncIdempotentProducer",
     "Live",
     "Retry",
     "Again",

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from durastream.client.core import jsontext, messages
+from durastream.client.core import gathering, jsontext, messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,30 +14,12 @@ if TYPE_CHECKING:
     from durastream.client.options import Message
     from durastream.client.results import Appended
 
-MAX_BATCH_BYTES = 1 << 20
-
 
 @dataclass(eq=False)
-class Ticket:
-    """One append that waits for its batch."""
+class Ticket(gathering.Ticket):
+    """One append; its thread waits for `turn`: there is an outcome, or this thread sends the next batch."""
 
-    payload: bytes
-    kind: str
     turn: threading.Event = field(default_factory=threading.Event)
-    """Set when there is an outcome, or when this thread is to send the next batch."""
-    outcome: Appended | BaseException | None = None
-
-
-def next_batch(queue: list[Ticket]) -> list[Ticket]:
-    """Take from the queue what goes into one request: one content type, bounded in size, one at least."""
-    size, count = 0, 0
-    for ticket in queue:
-        size += len(ticket.payload)
-        if count and (size > MAX_BATCH_BYTES or ticket.kind != queue[0].kind):
-            break
-        count += 1
-    batch, queue[:count] = queue[:count], []
-    return batch
 
 
 class Batcher:
@@ -60,15 +42,12 @@ class Batcher:
             ticket.turn.wait()
         if ticket.outcome is None:
             self._send_next()
-        if isinstance(ticket.outcome, BaseException):
-            raise ticket.outcome
-        assert ticket.outcome is not None
-        return ticket.outcome
+        return ticket.result()
 
     def _send_next(self) -> None:
-        """Send one batch (the caller's ticket is its first), then leave sending to the first who waits."""
+        """Send one batch, of which the caller's ticket is the first; then the first who waits sends."""
         with self._lock:
-            batch = next_batch(self._queue)
+            batch = gathering.next_batch(self._queue)
         outcome: Appended | BaseException
         try:
             outcome = self._send([ticket.payload for ticket in batch], batch[0].kind)

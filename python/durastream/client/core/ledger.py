@@ -118,6 +118,11 @@ class Ledger:
         return self.pending_bytes >= self.limits.max_buffered_bytes
 
     @property
+    def backlog(self) -> int:
+        """How many batches are complete and wait for a sender."""
+        return len(self._ready)
+
+    @property
     def idle(self) -> bool:
         """Whether everything given is confirmed, or has failed."""
         return self.pending == 0

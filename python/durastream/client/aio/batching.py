@@ -1,0 +1,82 @@
+"""Appends of several tasks that travel together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import anyio
+
+from durastream.client.core import gathering, jsontext, messages
+from durastream.client.errors import ConnectionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from durastream.client.options import Message
+    from durastream.client.results import Appended
+
+
+@dataclass(eq=False)
+class Ticket(gathering.Ticket):
+    """One append; its task waits for `turn`: there is an outcome, or this task sends the next batch."""
+
+    turn: anyio.Event = field(default_factory=anyio.Event)
+
+
+class AsyncBatcher:
+    """While one request is on its way, appends gather for the next. Whoever finds none on its way sends."""
+
+    def __init__(self, send: Callable[[list[bytes], str], Awaitable[Appended]]) -> None:
+        self._send = send
+        self._queue: list[Ticket] = []
+        self._sending = False
+
+    async def append(self, message: Message, kind: str) -> Appended:
+        """Append it, alone or with others; the answer is that to the batch."""
+        ticket = Ticket(messages.encoded(message, as_json=jsontext.is_json(kind)), kind)
+        self._queue.append(ticket)
+        if self._sending:
+            try:
+                await ticket.turn.wait()
+            except BaseException:
+                self._withdraw(ticket)
+                raise
+        self._sending = True
+        if ticket.outcome is None:
+            await self._send_next()
+        return ticket.result()
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        """A cancelled wait: it leaves the queue, and if it was its turn to send, the next one's comes."""
+        if ticket in self._queue:
+            self._queue.remove(ticket)
+            if ticket.turn.is_set():
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._queue:
+            self._queue[0].turn.set()
+        else:
+            self._sending = False
+
+    async def _send_next(self) -> None:
+        """Send one batch, of which the caller's ticket is the first; then the first who waits sends."""
+        batch = gathering.next_batch(self._queue)
+        outcome: Appended | BaseException
+        try:
+            outcome = await self._send([ticket.payload for ticket in batch], batch[0].kind)
+        except Exception as error:  # noqa: BLE001  (every task of the batch must hear of it)
+            outcome = error
+        except BaseException:
+            lost = ConnectionFailed("the task that sent this batch was cancelled")
+            lost.maybe_written = True
+            self._settle(batch, lost)
+            raise
+        self._settle(batch, outcome)
+
+    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
+        for ticket in batch:
+            ticket.outcome = outcome
+            ticket.turn.set()
+        self._pass_on()
