@@ -60,6 +60,7 @@ class IdempotentProducer:
         self._changed = self._lanes.changed
         self._on_error = on_error
         self._as_json: bool | None = None
+        self._closed: Appended | None = None
 
     @property
     def epoch(self) -> int:
@@ -113,6 +114,8 @@ class IdempotentProducer:
 
     def close(self, final: Message | None = None) -> Appended:
         """Flush, then close the stream, atomically with a last message if given. The producer ends."""
+        if self._closed is not None and final is None:
+            return self._closed
         as_json = self._start()
         given = [] if final is None else [final]
         payloads = [messages.encoded(message, as_json=as_json) for message in given]
@@ -120,8 +123,9 @@ class IdempotentProducer:
             self._raise_if_over()
             self._ledger.add_closing(given, payloads)
         self.detach()
-        assert self._ledger.acknowledged is not None
-        return self._ledger.acknowledged
+        self._closed = self._ledger.acknowledged
+        assert self._closed is not None
+        return self._closed
 
     def detach(self) -> None:
         """Flush and end the producer; the stream stays open."""

@@ -56,8 +56,10 @@ class AsyncIdempotentProducer:
         self._on_error = on_error
         self._changed = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
+        self._scopes: list[anyio.CancelScope] = []
         self._as_json: bool | None = None
         self._ended = False
+        self._closed: Appended | None = None
 
     @property
     def epoch(self) -> int:
@@ -110,14 +112,17 @@ class AsyncIdempotentProducer:
 
     async def close(self, final: Message | None = None) -> Appended:
         """Flush, then close the stream, atomically with a last message if given. The producer ends."""
+        if self._closed is not None and final is None:
+            return self._closed
         as_json = await self._start()
         given = [] if final is None else [final]
         payloads = [messages.encoded(message, as_json=as_json) for message in given]
         self._raise_if_over()
         self._ledger.add_closing(given, payloads)
         await self.detach()
-        assert self._ledger.acknowledged is not None
-        return self._ledger.acknowledged
+        self._closed = self._ledger.acknowledged
+        assert self._closed is not None
+        return self._closed
 
     async def detach(self) -> None:
         """Flush and end the producer; the stream stays open."""
@@ -140,8 +145,9 @@ class AsyncIdempotentProducer:
         self._ended = True
         lost = self._ledger.unconfirmed()
         self._notify()
-        if self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+        # Not the task group's own scope: the caller's block is within that.
+        for scope in self._scopes:
+            scope.cancel()
         return lost
 
     async def __aenter__(self) -> Self:
@@ -193,6 +199,12 @@ class AsyncIdempotentProducer:
         return self._as_json
 
     async def _run(self, delivery: Delivery) -> None:
+        with anyio.CancelScope() as scope:
+            self._scopes.append(scope)
+            if not self._ended:
+                await self._send(delivery)
+
+    async def _send(self, delivery: Delivery) -> None:
         wire = _LaneWire(self)
         while True:
             batch = await self._take()

@@ -101,9 +101,11 @@ class Reader:
                 yield from self._refused(answer)
                 return
             position = self._position(answer)
+            self.status = answer.status
             if not self.content_type:
-                self.content_type = answer.headers.get("content-type", "")
-                self.status = answer.status
+                self.content_type = (
+                    answer.headers.get("content-type", "") or "application/octet-stream"
+                )
                 yield []
             if self.piecewise:
                 body = yield from self._body_in_pieces()
@@ -163,6 +165,7 @@ class Reader:
             if answer.status != 200 or not _is_event_stream(answer):
                 yield from self._no_events(answer)
                 return
+            self.status = answer.status
             stream = EventStream(
                 base64=answer.headers.get("stream-sse-data-encoding", "").lower() == "base64",
                 json=self.is_json,

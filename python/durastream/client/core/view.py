@@ -55,7 +55,7 @@ class View:
 
     @property
     def status(self) -> int:
-        """The status code of the first answer."""
+        """The status code of the last page, 204 for a long-poll without news."""
         return self._reader.status
 
     def __repr__(self) -> str:
