@@ -29,7 +29,9 @@ class IdempotentProducer:
     one.
 
     No other instance may have used `epoch` with this `id`: count it up at every start, or let `auto_claim`
-    take the epoch after the one that the server knows. Who is fenced later stays fenced.
+    take the epoch after the one that the server knows. Who is fenced later stays fenced. `replay` is for a
+    program that is run again with the same input, in the same batches: what the server has already counts as
+    written then, where otherwise it is `ProducerFenced`.
 
     A batch that fails for good stops the producer, so that nothing is written out of order: its error is
     raised by the next `append`, `flush`, `close` or `detach`, with every message not confirmed in
@@ -44,6 +46,7 @@ class IdempotentProducer:
         *,
         epoch: int = 0,
         auto_claim: bool = False,
+        replay: bool = False,
         max_batch_bytes: int = 1 << 20,
         max_batch_messages: int | None = None,
         linger: float = 0.005,
@@ -55,7 +58,7 @@ class IdempotentProducer:
         limits = Limits(
             max_batch_bytes, max_batch_messages, linger, max_in_flight, max_buffered_bytes
         )
-        self._ledger = Ledger(id, epoch, auto_claim, limits)
+        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay)
         self._lanes = Lanes(self._ledger, on_error)
         self._changed = self._lanes.changed
         self._on_error = on_error
@@ -113,8 +116,11 @@ class IdempotentProducer:
                 raise TimeoutError(f"{ledger.pending} messages are not confirmed after {timeout} s")
 
     def close(self, final: Message | None = None) -> Appended:
-        """Flush, then close the stream, atomically with a last message if given. The producer ends."""
-        if self._closed is not None and final is None:
+        """Flush, then close the stream, atomically with a last message if given. The producer ends.
+
+        Closing again gives the first answer and writes nothing.
+        """
+        if self._closed is not None:
             return self._closed
         as_json = self._start()
         given = [] if final is None else [final]

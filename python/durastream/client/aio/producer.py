@@ -41,6 +41,7 @@ class AsyncIdempotentProducer:
         *,
         epoch: int = 0,
         auto_claim: bool = False,
+        replay: bool = False,
         max_batch_bytes: int = 1 << 20,
         max_batch_messages: int | None = None,
         linger: float = 0.005,
@@ -52,7 +53,7 @@ class AsyncIdempotentProducer:
         limits = Limits(
             max_batch_bytes, max_batch_messages, linger, max_in_flight, max_buffered_bytes
         )
-        self._ledger = Ledger(id, epoch, auto_claim, limits)
+        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay)
         self._on_error = on_error
         self._changed = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -111,8 +112,11 @@ class AsyncIdempotentProducer:
             self._raise_if_over()
 
     async def close(self, final: Message | None = None) -> Appended:
-        """Flush, then close the stream, atomically with a last message if given. The producer ends."""
-        if self._closed is not None and final is None:
+        """Flush, then close the stream, atomically with a last message if given. The producer ends.
+
+        Closing again gives the first answer and writes nothing.
+        """
+        if self._closed is not None:
             return self._closed
         as_json = await self._start()
         given = [] if final is None else [final]

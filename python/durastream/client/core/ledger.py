@@ -68,6 +68,8 @@ class Ledger:
     epoch: int
     auto_claim: bool
     limits: Limits
+    replay: bool = False
+    """Duplicates of batches that this instance never sent are fine: an earlier one sent the same."""
     next_seq: int = 0
     pending: int = 0
     """Messages given and not confirmed."""
