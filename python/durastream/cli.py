@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from durastream import __version__
 from durastream import commands as commands_of_tools
+from durastream.commands import completion
+from durastream.commands.remote import entry as remote
 from durastream.settings import SETTINGS, SettingError, Settings
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's arguments. Values stay text: `Settings` checks them, wherever they come from."""
     top = argparse.ArgumentParser(
         prog="durable-streams",
-        description="A server of the Durable Streams protocol on an embedded log, and tools for its data.",
+        description="A server of the Durable Streams protocol on an embedded log, commands for the streams "
+        "of any server of that protocol, and tools for data directories.",
     )
     top.add_argument("--version", action="version", version=f"durable-streams {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -44,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
             action="append" if setting.repeatable else "store",
             help=f"{setting.help}{default} [{setting.variable}]",
         )
+    remote.add_to(commands)
     commands_of_tools.add_to(commands)
+    completion.add_to(commands)
     return top
 
 
@@ -53,9 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Of `serve`: 0, 1 for a failure, 2 for a value that cannot be used. The others document theirs.
     """
-    given = parser().parse_args(arguments)
+    top = parser()
+    given = top.parse_args(arguments)
+    if given.command in remote.COMMANDS:
+        return remote.run(given)
     if given.command in commands_of_tools.COMMANDS:
         return commands_of_tools.run(given)
+    if given.command == completion.NAME:
+        return completion.run(given, top)
     try:
         settings = Settings(vars(given), os.environ)
     except SettingError as error:

@@ -1,0 +1,102 @@
+"""How commands end: exit statuses, messages, signals."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from durastream.errors import DurableStreamError
+
+DONE: Final = 0
+FAILED: Final = 1
+BAD_USAGE: Final = 2
+NOT_FOUND: Final = 3
+REFUSED: Final = 4
+UNREACHABLE: Final = 5
+UNAUTHORIZED: Final = 6
+
+EXIT_STATUS: Final = """exit status:
+  0  done                             4  refused: it exists, is closed, was moved on
+  1  the server or this side failed      or fenced; the message says which
+  2  wrong usage                      5  the server cannot be reached
+  3  no such stream (any more)        6  credentials are missing or not enough
+"""
+
+
+class BadUsageError(Exception):
+    """Arguments that cannot be used: what was wrong, what would be right."""
+
+
+class Interrupted(BaseException):
+    """SIGINT or SIGTERM came while there is something to say about it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+READER_IS_GONE: Final = signal.SIGUSR1
+"""What a thread that watches standard output sends: SIGPIPE itself has to stay ignored."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `Interrupted` for SIGINT, SIGTERM and READER_IS_GONE.
+
+    Elsewhere the first two end the process without a word.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+        del frame
+        # Once: whoever presses Ctrl-C again wants the end, not the words.
+        restore()
+        raise Interrupted(signal.SIGPIPE if number == READER_IS_GONE else number)
+
+    def restore() -> None:
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)
+        # The watching thread lives on.
+        signal.signal(READER_IS_GONE, signal.SIG_IGN)
+
+    for number in (signal.SIGINT, signal.SIGTERM, READER_IS_GONE):
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def die_by(number: int) -> NoReturn:
+    """End as a process that the signal killed: shells and scripts look at that."""
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    # Only where the signal is blocked.
+    os._exit(128 + number)
+
+
+def status_of(error: DurableStreamError) -> int:
+    """The exit status of a failure."""
+    from durastream.client import errors  # noqa: PLC0415  (loaded by whoever raised it)
+
+    match error:
+        case errors.StreamNotFound() | errors.StreamGone():
+            return NOT_FOUND
+        case errors.Conflict() | errors.ProducerFenced() | errors.TailMoved():
+            return REFUSED
+        case errors.BadRequest():
+            return REFUSED
+        case errors.Unauthorized():
+            return UNAUTHORIZED
+        case errors.ConnectionFailed():
+            return UNREACHABLE
+        case _:
+            return FAILED
