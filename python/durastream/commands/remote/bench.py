@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from durastream.commands.remote.ends import DONE, FAILED, UNREACHABLE, interruptible
+from durastream.commands.remote.ends import DONE, FAILED, UNREACHABLE, Interrupted
 from durastream.commands.remote.place import Server, seconds
 from durastream.commands.report import out, warn
 
@@ -96,8 +97,7 @@ def run(given: argparse.Namespace) -> int:
         message_bytes=max(24, given.message_bytes),
     )
     try:
-        with interruptible():
-            figures = anyio.run(_run, bench, backend="trio")
+        figures = anyio.run(_run, bench, backend="trio")
     except (WireError, OSError, BaseExceptionGroup) as raised:
         match found := _first(raised):
             case WireError():
@@ -118,14 +118,32 @@ def run(given: argparse.Namespace) -> int:
 
 
 async def _run(bench: Bench) -> list[Figures]:
+    """The loads, one after the other; whatever ends them, the streams are deleted."""
     import anyio  # noqa: PLC0415
+
+    figures: list[Figures] = []
+    ended_by: int | None = None
+
+    async def watch(scope: anyio.CancelScope) -> None:
+        nonlocal ended_by
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                ended_by = number
+                scope.cancel()
 
     try:
         with anyio.fail_after(4 * bench.seconds + SPARE):
-            return [await bench.appends(), await bench.reads(), await bench.fan_out()]
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch, tasks.cancel_scope)
+                loads = (bench.appends, bench.reads, bench.fan_out)
+                figures = [await load() for load in loads]
+                tasks.cancel_scope.cancel()
     finally:
         with anyio.move_on_after(5, shield=True):
             await bench.clean_up()
+    if ended_by is not None:
+        raise Interrupted(ended_by)
+    return figures
 
 
 def _first(raised: BaseException) -> BaseException:
