@@ -11,14 +11,14 @@ use crate::engine::Shared;
 use crate::snapshot::Slice;
 
 /// How long one slice holds the lock, about.
-const SLICE: Duration = Duration::from_micros(100);
+const SLICE: Duration = Duration::from_micros(50);
 
 /// Streams written between looks at the clock.
 const STRIDE: u32 = 16;
 
 /// How much longer than a slice the lock is left alone after it, so that the checkpoint takes a
 /// small part of what others have of the lock and of the processor.
-const REST: u32 = 3;
+const REST: u32 = 6;
 
 /// Whether others want the lock meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +49,15 @@ impl Shared {
             (self.store.end(), inner.state.begin_snapshot(sealed))
         };
         let ending = Ending(&self.core);
-        let mut chunks = Vec::new();
-        let mut give = |chunk| {
-            chunks.push(chunk);
-            Ok::<_, CommitError>(())
-        };
+        let mut writer = self.store.begin_checkpoint(lsn)?;
         loop {
             let began = Instant::now();
             let slice = {
                 let mut inner = self.core.lock();
                 let mut since = 0;
-                let slice = inner.state.slice(&mut out, |written| {
+                let slice = inner.state.slice(&mut out, |is_full| {
                     since += 1;
-                    !written && (since % STRIDE != 0 || began.elapsed() < SLICE)
+                    !is_full && (since % STRIDE != 0 || began.elapsed() < SLICE)
                 });
                 MutexGuard::unlock_fair(inner);
                 slice
@@ -69,20 +65,19 @@ impl Shared {
             let held = began.elapsed();
             match slice {
                 Slice::More => {}
-                Slice::Run(run) => out.put_run(&run, &mut give)?,
+                Slice::Run(run) => out.put_run(&run, |chunk| writer.push(chunk))?,
                 Slice::Done => break,
             }
             if out.is_full() {
-                give(out.take())?;
+                writer.push(out.take())?;
             }
-            if haste == Haste::Considerate {
+            if haste == Haste::Considerate && !self.is_closed() {
                 std::thread::sleep(held * REST);
             }
         }
         drop(ending);
-        give(out.take())?;
-        self.store.wait(lsn, None)?;
-        self.store.write_checkpoint(lsn, &chunks)?;
+        writer.push(out.take())?;
+        writer.finish()?;
         *checkpointed = lsn;
         self.store
             .drop_up_to(out.oldest.map_or(lsn, |oldest| oldest.min(lsn)))?;

@@ -1,7 +1,8 @@
 //! Checkpoint files: opaque bytes of the engine in blocks with a CRC each.
 
 use std::io::IoSlice;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
@@ -18,6 +19,8 @@ const MAGIC: &[u8; 8] = b"DSckpnt\n";
 const HEAD: usize = 64;
 /// Payload bytes of every block but the last.
 const BLOCK: usize = 1 << 20;
+/// Bytes written after which they are synced.
+const SYNC_BYTES: u64 = 1 << 20;
 /// Bytes before a block's payload: its CRC and its length.
 const BLOCK_HEAD: usize = 8;
 
@@ -73,6 +76,101 @@ fn block_crc(index: u64, pieces: &[Bytes]) -> u32 {
         })
 }
 
+/// A checkpoint file being written. Its header comes last.
+pub(crate) struct CheckpointFile {
+    path: PathBuf,
+    file: Arc<dyn FsFile>,
+    number: u64,
+    lsn: Lsn,
+    /// Of the block that is filling.
+    pieces: Vec<Bytes>,
+    missing: usize,
+    /// Blocks written.
+    blocks: u64,
+    payload: u64,
+    /// Where the next block goes.
+    at: u64,
+    unsynced: u64,
+}
+
+impl CheckpointFile {
+    pub(crate) fn create(home: &Home, number: u64, lsn: Lsn) -> Result<Self, Failure> {
+        let path = home.checkpoint(number);
+        Ok(Self {
+            file: home.create(&path)?,
+            path,
+            number,
+            lsn,
+            pieces: Vec::new(),
+            missing: BLOCK,
+            blocks: 0,
+            payload: 0,
+            at: HEAD as u64,
+            unsynced: 0,
+        })
+    }
+
+    /// Adds to the payload; writes the blocks that are full.
+    pub(crate) fn push(&mut self, mut payload: Bytes) -> Result<(), Failure> {
+        self.payload += payload.len() as u64;
+        while payload.has_remaining() {
+            let part = payload.split_to(self.missing.min(payload.len()));
+            self.missing -= part.len();
+            self.pieces.push(part);
+            if self.missing == 0 {
+                self.write_block()?;
+            }
+        }
+        // A bit at a time: one large sync would keep those of the log waiting.
+        if self.unsynced >= SYNC_BYTES {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn write_block(&mut self) -> Result<(), Failure> {
+        let bytes = BLOCK - self.missing;
+        let mut head = [0; BLOCK_HEAD];
+        put(
+            &mut head,
+            0,
+            &block_crc(self.blocks, &self.pieces).to_le_bytes(),
+        );
+        put(&mut head, 4, &(bytes as u32).to_le_bytes());
+        let mut slices = vec![IoSlice::new(&head)];
+        slices.extend(self.pieces.iter().map(|part| IoSlice::new(part)));
+        write_at(&*self.file, &self.path, &mut slices, self.at)?;
+        let written = (BLOCK_HEAD + bytes) as u64;
+        self.at += written;
+        self.unsynced += written;
+        self.blocks += 1;
+        self.pieces.clear();
+        self.missing = BLOCK;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), Failure> {
+        self.file.sync_data().during("fdatasync", &self.path)?;
+        self.unsynced = 0;
+        Ok(())
+    }
+
+    /// Writes what is left and the header, syncs (not the directory); gives its entry.
+    pub(crate) fn finish(mut self) -> Result<CheckpointEntry, Failure> {
+        if self.missing < BLOCK {
+            self.write_block()?;
+        }
+        let head = encode_head(self.number, self.lsn, self.payload);
+        write_at(&*self.file, &self.path, &mut [IoSlice::new(&head)], 0)?;
+        self.sync()?;
+        Ok(CheckpointEntry {
+            number: self.number,
+            lsn: self.lsn,
+            bytes: self.at,
+        })
+    }
+}
+
 /// Writes and syncs a checkpoint file (not the directory); gives its entry.
 pub(crate) fn write(
     home: &Home,
@@ -80,50 +178,11 @@ pub(crate) fn write(
     lsn: Lsn,
     payload: &[Bytes],
 ) -> Result<CheckpointEntry, Failure> {
-    let path = home.checkpoint(number);
-    let file = home.create(&path)?;
-    let payload_bytes: u64 = payload.iter().map(|piece| piece.len() as u64).sum();
-    write_at(
-        &*file,
-        &path,
-        &mut [IoSlice::new(&encode_head(number, lsn, payload_bytes))],
-        0,
-    )?;
-    let mut at = HEAD as u64;
-    let mut pieces = payload
-        .iter()
-        .filter(|piece| !piece.is_empty())
-        .cloned()
-        .peekable();
-    let mut index = 0;
-    while pieces.peek().is_some() {
-        let mut block = Vec::new();
-        let mut missing = BLOCK;
-        while missing > 0
-            && let Some(piece) = pieces.peek_mut()
-        {
-            let part = piece.split_to(missing.min(piece.len()));
-            missing -= part.len();
-            block.push(part);
-            if !piece.has_remaining() {
-                pieces.next();
-            }
-        }
-        let mut head = [0; BLOCK_HEAD];
-        put(&mut head, 0, &block_crc(index, &block).to_le_bytes());
-        put(&mut head, 4, &((BLOCK - missing) as u32).to_le_bytes());
-        let mut slices = vec![IoSlice::new(&head)];
-        slices.extend(block.iter().map(|part| IoSlice::new(part)));
-        write_at(&*file, &path, &mut slices, at)?;
-        at += (BLOCK_HEAD + BLOCK - missing) as u64;
-        index += 1;
+    let mut file = CheckpointFile::create(home, number, lsn)?;
+    for piece in payload {
+        file.push(piece.clone())?;
     }
-    file.sync_data().during("fdatasync", &path)?;
-    Ok(CheckpointEntry {
-        number,
-        lsn,
-        bytes: at,
-    })
+    file.finish()
 }
 
 fn write_at(
@@ -211,8 +270,6 @@ pub(crate) fn read(home: &Home, entry: &CheckpointEntry) -> Result<Bytes, OpenEr
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use proptest::prelude::*;
 
     use super::*;

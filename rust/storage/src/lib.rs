@@ -57,7 +57,7 @@ pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
 pub use sealed::History;
 pub use stats::{RecoveryReport, StoreStats};
-pub use store::{Batch, Store};
+pub use store::{Batch, CheckpointWriter, Store};
 pub use tenancy::Tenancy;
 
 /// A byte address in the endless log; 0 is before everything.

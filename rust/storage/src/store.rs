@@ -1,5 +1,7 @@
 //! The running store: what callers see of group commit, reads and checkpoints.
 
+mod checkpoints;
+
 use std::any::Any;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use crate::frame::{FrameHead, FrameRef, Placed};
 use crate::fs::Fs;
 use crate::home::Home;
 use crate::log::{GroupLog, LogRead};
-use crate::manifest::{Manifest, ManifestFile};
+use crate::manifest::ManifestFile;
 use crate::options::StoreOptions;
 use crate::sealed::{History, Sealed};
 use crate::sealer::{Sealer, Workplace};
@@ -27,6 +29,8 @@ use crate::stats::StoreStats;
 use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
 use crate::{CommitObserver, Lsn, checkpoint};
+
+pub use checkpoints::CheckpointWriter;
 
 /// The running log. Cheap to clone; every method may be called from any thread.
 ///
@@ -247,32 +251,6 @@ impl Store {
         self.inner.sealer.compact()
     }
 
-    /// Makes `payload` the newest checkpoint: the state of everything below `lsn`, which is the start
-    /// or end of a frame and durable (otherwise it is waited for).
-    ///
-    /// Synced, then swapped in by manifest. The one before is kept, and the log from there on, in case this one should
-    /// turn out to be damaged. One that is older than the newest is ignored.
-    pub fn write_checkpoint(&self, lsn: Lsn, payload: &[Bytes]) -> Result<(), CommitError> {
-        let inner = &*self.inner;
-        let _alone = inner.alone()?;
-        let before = inner.manifest.snapshot();
-        if before.checkpoint.is_some_and(|newest| newest.lsn > lsn) {
-            return Ok(());
-        }
-        inner.committer.wait(lsn.min(self.end()), None)?;
-        // Whatever acknowledged means, a checkpoint must not be ahead of the log on the disk.
-        if inner.committer.sync()? < lsn {
-            let detail = format!("LSN {lsn} is beyond the log's end");
-            return Err(CommitError::Poisoned { cause: detail });
-        }
-        inner
-            .swap_checkpoint(lsn, payload, &before)
-            .and_then(|()| inner.sealer.recycle())
-            .map_err(|trouble| inner.committer.trouble(trouble))?;
-        inner.checkpoints.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
     /// Gives up segments that are sealed and that no recovery would replay, as happens by itself.
     pub fn drop_up_to(&self, _lsn: Lsn) -> Result<(), CommitError> {
         let inner = &*self.inner;
@@ -376,36 +354,6 @@ impl Inner {
         } else {
             Ok(ended)
         }
-    }
-
-    fn swap_checkpoint(
-        &self,
-        lsn: Lsn,
-        payload: &[Bytes],
-        before: &Manifest,
-    ) -> Result<(), Trouble> {
-        let number = self.manifest.number();
-        let swapped = checkpoint::write(&self.home, number, lsn, payload)
-            .and_then(|entry| self.home.sync_dir().map(|()| entry))
-            .map_err(Trouble::from)
-            .and_then(|entry| {
-                self.manifest.change(|manifest| {
-                    manifest.previous = manifest.checkpoint;
-                    manifest.checkpoint = Some(entry);
-                })
-            });
-        let unneeded = match &swapped {
-            Ok(()) => before.previous.map(|oldest| oldest.number),
-            Err(Trouble::Full(_)) => Some(number),
-            // Nobody knows which manifest counts: all checkpoints stay.
-            Err(Trouble::Broken(_)) => None,
-        };
-        if let Some(number) = unneeded
-            && let Err(failure) = self.home.remove(&self.home.checkpoint(number))
-        {
-            tracing::warn!(%failure, "a checkpoint file was left behind");
-        }
-        swapped
     }
 
     fn close(&self) -> Result<(), CommitError> {
