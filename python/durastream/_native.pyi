@@ -30,6 +30,7 @@ __all__ = [
     "Pending",
     "Reader",
     "RecoveryReport",
+    "Retention",
     "Service",
     "Stats",
     "StreamInfo",
@@ -101,6 +102,34 @@ class Offset:
     def __ge__(self, other: Offset, /) -> bool: ...
     def __hash__(self) -> int: ...
     def __getnewargs__(self) -> tuple[str]: ...
+
+@final
+class Retention:
+    """How much of a stream is kept: what lies beyond any of the limits is trimmed, append by append.
+
+    Everything within the limits is kept; what is beyond one goes when that is more than 1/64 of the
+    limit, and at most `reap_interval` later. `Retention()` keeps everything. Raises ValueError, TypeError.
+    """
+
+    def __new__(
+        cls,
+        *,
+        max_bytes: int | None = None,
+        max_age: timedelta | float | None = None,
+        max_events: int | None = None,
+    ) -> Retention: ...
+    @property
+    def max_bytes(self) -> int | None:
+        """The newest appends that have at most so many wire bytes together, but at least the last one."""
+    @property
+    def max_age(self) -> timedelta | None:
+        """Appends younger than this, in whole milliseconds (given as seconds or timedelta)."""
+    @property
+    def max_events(self) -> int | None:
+        """The newest so many appends."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __ne__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
 @final
 class Buffer:
@@ -197,6 +226,9 @@ class StreamInfo:
     @property
     def created_at(self) -> datetime:
         """Creation time (UTC)."""
+    @property
+    def retention(self) -> Retention | None:
+        """How much of it is kept; `None`: everything."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -279,6 +311,9 @@ class Stats:
     @property
     def expired(self) -> int:
         """Streams removed because they had expired."""
+    @property
+    def retention_trims(self) -> int:
+        """Trims that a retention asked for."""
     @property
     def groups(self) -> int:
         """Commit groups written."""
@@ -397,6 +432,7 @@ class Engine:
         expires_at: datetime | None,
         closed: bool,
         body: BytesLike | None,
+        retention: Retention | None = None,
     ) -> Pending[CreateResult]: ...
     def fork(
         self,
@@ -409,6 +445,7 @@ class Engine:
         expires_at: datetime | None,
         closed: bool,
         body: BytesLike | None,
+        retention: Retention | None = None,
     ) -> Pending[CreateResult]: ...
     def append(
         self,
@@ -425,6 +462,7 @@ class Engine:
     ) -> Pending[list[AppendResult]]: ...
     def delete(self, path: str) -> Pending[None]: ...
     def trim(self, path: str, before: Offset | str) -> Pending[Offset]: ...
+    def configure(self, path: str, retention: Retention | None) -> Pending[None]: ...
     def head(self, path: str) -> Pending[StreamInfo]: ...
     def reader(self, path: str) -> Pending[Reader]: ...
     def list(self, prefix: str, cursor: str | None, limit: int) -> ListPage: ...

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-__all__ = ["Backup", "Examined", "Fault", "Fork", "Frame", "Loss", "Repaired", "Segment", "Triple"]
+__all__ = [
+    "Backup",
+    "Examined",
+    "Fault",
+    "Fork",
+    "Frame",
+    "Limits",
+    "Loss",
+    "Repaired",
+    "Segment",
+    "Triple",
+]
 
 
 class Backup(TypedDict):
@@ -109,10 +120,18 @@ class Fork(TypedDict):
     position: int
 
 
+class Limits(TypedDict):
+    """How much of a stream is kept from here on; `max_age` in seconds."""
+
+    max_bytes: int | None
+    max_age: float | None
+    max_events: int | None
+
+
 class Frame(TypedDict):
     """One event of the log; times are in seconds since 1970.
 
-    `kind` is create, append, close, delete, expire, trim, touch or unknown.
+    `kind` is create, append, close, delete, expire, trim, touch, configure or unknown.
     """
 
     kind: str
@@ -132,3 +151,4 @@ class Frame(TypedDict):
     ttl: float | None
     expires_at: float | None
     fork: Fork | None
+    retention: Limits | None

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ListPage,
         Page,
         RecoveryReport,
+        Retention,
         Stats,
         StreamInfo,
     )
@@ -144,9 +145,12 @@ class AsyncLogEngine:
         expires_at: datetime | None = None,
         closed: bool = False,
         body: BytesLike | None = None,
+        retention: Retention | None = None,
     ) -> CreateResult:
         """See `LogEngine.create`."""
-        submit = partial(self._native.create, path, content_type, ttl, expires_at, closed, body)
+        submit = partial(
+            self._native.create, path, content_type, ttl, expires_at, closed, body, retention
+        )
         return await _durable(await _submitted(submit, body))
 
     async def append(
@@ -246,13 +250,23 @@ class AsyncLogEngine:
         expires_at: datetime | None = None,
         closed: bool = False,
         body: BytesLike | None = None,
+        retention: Retention | None = None,
     ) -> CreateResult:
         """See `LogEngine.fork`."""
         native = self._native
 
         def decide() -> _native.Pending[CreateResult]:
             return native.fork(
-                source, target, offset, sub_offset, content_type, ttl, expires_at, closed, body
+                source,
+                target,
+                offset,
+                sub_offset,
+                content_type,
+                ttl,
+                expires_at,
+                closed,
+                body,
+                retention,
             )
 
         # A sub-offset is found by reading the source, maybe from disk.
@@ -266,6 +280,10 @@ class AsyncLogEngine:
     async def trim(self, path: str, before: Offset | str) -> Offset:
         """See `LogEngine.trim`."""
         return await _durable(self._native.trim(path, before))
+
+    async def configure(self, path: str, *, retention: Retention | None) -> None:
+        """See `LogEngine.configure`."""
+        await _durable(self._native.configure(path, retention))
 
     def stats(self) -> Stats:
         """See `LogEngine.stats`; does not wait."""

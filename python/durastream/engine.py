@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ListPage,
         Page,
         RecoveryReport,
+        Retention,
         Stats,
         StreamInfo,
     )
@@ -71,7 +72,7 @@ class Limits(TypedDict, total=False):
     max_content_type_bytes: int
     """Longest content type; default 256."""
     reap_interval: float
-    """How often expired streams are looked for, in seconds; default 1."""
+    """How often expired streams, and what a retention gives up, are looked for, in seconds; default 1."""
     checkpoint_bytes: int
     """Log bytes after which a checkpoint is made in the background; default 256 MiB."""
 
@@ -132,15 +133,19 @@ class LogEngine:
         expires_at: datetime | None = None,
         closed: bool = False,
         body: BytesLike | None = None,
+        retention: Retention | None = None,
     ) -> CreateResult:
         """Create a stream, or confirm that it exists just so (section 5.1).
 
         `ttl` (seconds or timedelta) slides with every read and write, `expires_at` (with a zone) does
-        not; give one at most. `content_type` is application/octet-stream unless given.
+        not; give one at most. `content_type` is application/octet-stream unless given. `retention` limits
+        how much is kept; a stream that exists is compared with it only when it is given.
 
         Raises StreamExists, StreamDeleted, InvalidPath, InvalidContentType, InvalidPayload, LimitExceeded.
         """
-        return self._native.create(path, content_type, ttl, expires_at, closed, body).wait()
+        return self._native.create(
+            path, content_type, ttl, expires_at, closed, body, retention
+        ).wait()
 
     def append(
         self,
@@ -274,15 +279,26 @@ class LogEngine:
         expires_at: datetime | None = None,
         closed: bool = False,
         body: BytesLike | None = None,
+        retention: Retention | None = None,
     ) -> CreateResult:
         """Create `target` as a fork of `source` that leaves it at `offset`, the tail by default (4.2).
 
         `sub_offset` goes further into the append behind `offset`: messages of a JSON stream, else bytes.
+        `retention` is the source's unless given; `Retention()` keeps everything.
 
         Raises what `create` raises, StreamNotFound, ContentTypeMismatch and InvalidForkPoint.
         """
         return self._native.fork(
-            source, target, offset, sub_offset, content_type, ttl, expires_at, closed, body
+            source,
+            target,
+            offset,
+            sub_offset,
+            content_type,
+            ttl,
+            expires_at,
+            closed,
+            body,
+            retention,
         ).wait()
 
     def delete(self, path: str) -> None:
@@ -298,6 +314,16 @@ class LogEngine:
         Reads below it raise OffsetGone. Raises StreamNotFound, StreamDeleted, InvalidOffset.
         """
         return self._native.trim(path, before).wait()
+
+    def configure(self, path: str, *, retention: Retention | None) -> None:
+        """Change how much of a stream is kept; `None` keeps everything. Does not touch its time to live.
+
+        All limits are replaced. What lies beyond them is trimmed within `reap_interval`. Where a limit by
+        age or number is new, what the stream holds counts as one append made now.
+
+        Raises StreamNotFound, StreamDeleted.
+        """
+        self._native.configure(path, retention).wait()
 
     def stats(self) -> Stats:
         """Counters, now."""

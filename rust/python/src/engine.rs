@@ -16,6 +16,7 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple};
 use crate::errors::{self, Raise};
 use crate::pending::{Outcome, Pending, at_index};
 use crate::process::{OpenLog, PerProcess};
+use crate::retention::Retention;
 use crate::tools::Backup;
 use crate::values::{ListPage, RecoveryReport, Stats};
 use crate::{input, offset, options};
@@ -102,7 +103,7 @@ impl Engine {
         Ok(self.core()?.recovery().into())
     }
 
-    #[pyo3(signature = (path, content_type, ttl, expires_at, closed, body))]
+    #[pyo3(signature = (path, content_type, ttl, expires_at, closed, body, retention=None))]
     #[expect(clippy::too_many_arguments, reason = "a creation's settings")]
     fn create(
         &self,
@@ -113,6 +114,7 @@ impl Engine {
         expires_at: Option<SystemTime>,
         closed: bool,
         body: Option<&Bound<'_, PyAny>>,
+        retention: Option<PyRef<'_, Retention>>,
     ) -> PyResult<Pending> {
         let create = Create {
             content_type,
@@ -120,12 +122,12 @@ impl Engine {
             closed,
             body: input::body(body)?,
             fork: None,
-            retention: None,
+            retention: retention.map(|retention| retention.0),
         };
         self.make(py, path, create)
     }
 
-    #[pyo3(signature = (source, target, at, sub_offset, content_type, ttl, expires_at, closed, body))]
+    #[pyo3(signature = (source, target, at, sub_offset, content_type, ttl, expires_at, closed, body, retention=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "a fork takes what a creation takes, and its point"
@@ -142,6 +144,7 @@ impl Engine {
         expires_at: Option<SystemTime>,
         closed: bool,
         body: Option<&Bound<'_, PyAny>>,
+        retention: Option<PyRef<'_, Retention>>,
     ) -> PyResult<Pending> {
         let at = at.map(offset::offset).transpose()?;
         let create = Create {
@@ -154,7 +157,7 @@ impl Engine {
                 offset: at.map(|at| at.0),
                 sub_offset,
             }),
-            retention: None,
+            retention: retention.map(|retention| retention.0),
         };
         self.make(py, target, create)
     }
@@ -211,6 +214,16 @@ impl Engine {
         let before = offset::offset(before)?;
         let ticket = opened.engine.trim(&input::path(path)?, before.0);
         Ok(Pending::new(opened, ticket, Outcome::Trim))
+    }
+
+    #[pyo3(signature = (path, retention))]
+    fn configure(&self, path: &str, retention: Option<PyRef<'_, Retention>>) -> PyResult<Pending> {
+        let opened = self.opened()?;
+        let retention = retention.map(|retention| retention.0).unwrap_or_default();
+        let ticket = opened
+            .engine
+            .configure(&input::path(path)?, retention.into());
+        Ok(Pending::new(opened, ticket, Outcome::Configure))
     }
 
     fn head(&self, path: &str) -> PyResult<Pending> {

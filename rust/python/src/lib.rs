@@ -18,6 +18,7 @@ mod pending;
 mod process;
 mod queue;
 mod reader;
+mod retention;
 mod service;
 mod tools;
 mod values;
@@ -45,6 +46,8 @@ mod _native {
     use crate::queue::{CommitFailure, CompletionQueue};
     #[pymodule_export]
     use crate::reader::{Reader, Watch};
+    #[pymodule_export]
+    use crate::retention::Retention;
     #[pymodule_export]
     use crate::service::Service;
     #[pymodule_export]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use durastream_engine as core;
 use durastream_engine::storage::Lsn;
 use durastream_engine::{
     AppendError, Appended, ChangeError, CreateError, Created, LookupError, Offset, Reader,
@@ -28,6 +29,7 @@ pub(crate) enum Outcome {
     Many(Vec<Result<Appended, AppendError>>),
     Delete(Result<(), ChangeError>),
     Trim(Result<Offset, ChangeError>),
+    Configure(Result<core::Retention, ChangeError>),
     Head(Result<StreamInfo, LookupError>),
     Reader(Result<Reader, LookupError>),
 }
@@ -126,6 +128,10 @@ impl Inner {
             },
             Outcome::Trim(outcome) => match outcome {
                 Ok(floor) => object(py, offset::Offset(*floor)),
+                Err(error) => Err(error.raise()),
+            },
+            Outcome::Configure(outcome) => match outcome {
+                Ok(_) => Ok(py.None().into_bound(py)),
                 Err(error) => Err(error.raise()),
             },
             Outcome::Head(outcome) => object(py, told::<_, _, values::StreamInfo>(outcome)?),

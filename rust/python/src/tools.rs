@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use durastream_engine::storage::BackupReport;
 use durastream_engine::storage::fs::{Fs, OsFs};
 use durastream_engine::tools::{self, Depth};
-use durastream_engine::{Expiry, Producer};
+use durastream_engine::{Expiry, Producer, Retention};
 use pyo3::prelude::*;
 
 use crate::errors::Raise;
@@ -256,6 +256,23 @@ struct Fork {
 }
 
 #[derive(IntoPyObject)]
+struct Limits {
+    max_bytes: Option<u64>,
+    max_age: Option<f64>,
+    max_events: Option<u64>,
+}
+
+impl From<Retention> for Limits {
+    fn from(retention: Retention) -> Self {
+        Self {
+            max_bytes: retention.max_bytes,
+            max_age: retention.max_age.map(|age| age.as_secs_f64()),
+            max_events: retention.max_events,
+        }
+    }
+}
+
+#[derive(IntoPyObject)]
 struct Frame {
     kind: &'static str,
     lsn: u64,
@@ -274,6 +291,7 @@ struct Frame {
     ttl: Option<f64>,
     expires_at: Option<f64>,
     fork: Option<Fork>,
+    retention: Option<Limits>,
 }
 
 fn seconds(time: SystemTime) -> f64 {
@@ -311,6 +329,7 @@ impl From<tools::DumpedFrame> for Frame {
                 source_path: path.to_string(),
                 position,
             }),
+            retention: frame.retention.map(Into::into),
         }
     }
 }

@@ -7,6 +7,7 @@ use durastream_engine::storage;
 use pyo3::prelude::*;
 
 use crate::offset::Offset;
+use crate::retention::Retention;
 
 /// What became of an append.
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
@@ -57,6 +58,7 @@ pub(crate) struct StreamInfo {
     ttl: Option<Duration>,
     expires_at: Option<SystemTime>,
     created_at: SystemTime,
+    retention: Option<Retention>,
 }
 
 impl From<&core::StreamInfo> for StreamInfo {
@@ -76,6 +78,7 @@ impl From<&core::StreamInfo> for StreamInfo {
             ttl,
             expires_at,
             created_at: info.created_at,
+            retention: Retention::of(info.retention),
         }
     }
 }
@@ -187,6 +190,7 @@ pub(crate) struct Stats {
     read_bytes: u64,
     watches: u64,
     expired: u64,
+    retention_trims: u64,
     groups: u64,
     frames: u64,
     log_bytes: u64,
@@ -216,6 +220,7 @@ impl From<core::EngineStats> for Stats {
             read_bytes: stats.read_bytes,
             watches: stats.watches,
             expired: stats.expired,
+            retention_trims: stats.retention_trims,
             groups: store.groups,
             frames: store.frames,
             log_bytes: store.bytes,
