@@ -56,6 +56,13 @@ class Progress:
         left = f"  {(self._total - self.bytes) / rate:.0f} s left" if rate and part < 1 else ""
         return f"[{bar:.<20}] {part:4.0%}  {size(self.bytes)} of {size(self._total)}  {done}{left}"
 
+    def clear(self) -> None:
+        """Take it off the terminal, for what is to be said there."""
+        if self._drawn:
+            sys.stderr.write(CLEAR)
+            sys.stderr.flush()
+            self._drawn = False
+
     def __enter__(self) -> Self:
         return self
 
@@ -65,6 +72,4 @@ class Progress:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._drawn:
-            sys.stderr.write(CLEAR)
-            sys.stderr.flush()
+        self.clear()

@@ -246,6 +246,7 @@ def _write(
             last = stream.close()
     except BaseException:
         # An end in the middle: what is certain is told, before why.
+        progress.clear()
         if progress.messages:
             warn(f"written before this: {_amount(progress)}")
         raise
@@ -285,6 +286,7 @@ def _produce(
             producer.detach()
             last = producer.acknowledged
     except BaseException:
+        progress.clear()
         sure = progress.messages - producer.pending
         producer.cancel()
         warn(f"{plural(sure, 'message')} of the input arrived for certain; {again}")
@@ -298,6 +300,7 @@ def _amount(progress: Progress) -> str:
 
 
 def _summary(progress: Progress, last: Appended | None) -> None:
+    progress.clear()
     if sys.stderr.isatty():
         tail = "" if last is None else f"; the tail is {last.offset}"
         sys.stderr.write(f"written: {_amount(progress)}{tail}\n")

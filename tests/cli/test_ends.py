@@ -1,0 +1,149 @@
+"""How commands end: statuses, messages, signals, pipes, terminals."""
+
+import os
+import pty
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from durastream.testing import LocalServer
+from support.server import COMMAND
+
+from .conftest import Run, Start
+
+BAD_USAGE = (
+    ["head", ""],
+    ["head", "/"],
+    ["head", "../x"],
+    ["head", "http://127.0.0.1"],
+    ["head", "ftp://127.0.0.1/x"],
+    ["head", "x", "--url", "nonsense"],
+    ["head", "x", "--header", "no colon"],
+    ["head", "x", "--auth", "two\nlines"],
+    ["head", "x", "--ca-cert", "/nowhere"],
+    ["create", "x", "--json", "--data", "{"],
+    ["create", "x", "--ttl", "-1"],
+    ["write", "x", "1", "--file", "y"],
+    ["write", "x", "1", "--epoch", "2"],
+    ["write", "x", "1", "--ttl", "2"],
+    ["write", "x", "1", "--producer", ""],
+    ["bench", "--seconds", "3600"],
+    ["nonsense"],
+)
+
+
+@pytest.mark.parametrize("arguments", BAD_USAGE, ids=" ".join)
+def test_wrong_usage_is_told_before_anything_is_sent(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments, DURABLE_STREAMS_URL="http://127.0.0.1:1")
+    assert (ended.status, ended.out) == (2, b"")
+    assert "durable-streams" in ended.err
+
+
+def test_a_server_that_is_not_there(run: Run) -> None:
+    for command in (["head", "x"], ["list"], ["bench"]):
+        ended = run(*command, "--url", "http://127.0.0.1:1")
+        assert ended.status == 5, command
+        assert "127.0.0.1:1" in ended.err
+
+
+def test_no_token_is_shown_or_sent_where_it_does_not_belong(
+    run: Run, path: str, durable_streams_server: LocalServer
+) -> None:
+    other = durable_streams_server.stream_url(path).replace("127.0.0.1", "localhost")
+    ended = run("head", other, DURABLE_STREAMS_AUTH="sesame")
+    assert "not sent to http://localhost" in ended.err
+    assert "sesame" not in ended.err
+    assert run("head", path, "--header", "sesame").err.count("sesame") == 0
+
+
+def test_a_reader_that_goes_away_ends_it_at_once(start: Start, run: Run, path: str) -> None:
+    run("create", path, "--json")
+    run("write", path, *map(str, range(5)))
+    with start("read", path, "--follow") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"0\n"
+        # Nothing is appended: it has nothing to write, and ends all the same.
+        following.stdout.close()
+        assert following.wait(20) == -signal.SIGPIPE
+        assert following.stderr is not None
+        assert following.stderr.read() == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_a_follower_tells_where_to_go_on(
+    start: Start, run: Run, path: str, number: signal.Signals
+) -> None:
+    run("create", path, "--json")
+    tail = run("write", path, "1", "--print-offset").lines[0]
+    with start("read", path, "--follow", "--print-offset") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"1\n"
+        time.sleep(0.2)
+        following.send_signal(number)
+        _, err = following.communicate(timeout=20)
+    assert following.returncode == -number
+    assert err.decode() == f"offset: {tail}\n"
+
+
+def on_a_terminal(arguments: list[str | Path], environment: dict[str, str], keys: bytes) -> str:
+    """What a command shows on a terminal as its standard error, and how it ends there."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [COMMAND, *arguments], stdin=its if keys else subprocess.DEVNULL, stdout=its, stderr=its,
+        env=environment | {"COLUMNS": "100"}, start_new_session=True,
+    ) as running:  # fmt: skip
+        os.close(its)
+        if keys:
+            os.write(ours, keys)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(ours, 65_536)
+            except OSError:  # the last writer is gone
+                break
+            if not piece:
+                break
+            shown += piece
+        assert running.wait(30) == 0, shown
+    os.close(ours)
+    return shown.decode()
+
+
+def test_a_bar_shows_on_a_terminal_and_goes(
+    run: Run, path: str, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run("create", path)
+    file = tmp_path / "large"
+    file.write_bytes(bytes(96 << 20))
+    shown = on_a_terminal(["write", path, "--file", file], environment, b"")
+    assert "] " in shown
+    assert "of 96.0 MiB" in shown
+    assert "%" in shown
+    assert (
+        shown.rstrip().splitlines()[-1].rpartition("\x1b[K")[2].startswith("written: 384 messages")
+    )
+    quiet = on_a_terminal(["write", path, "--file", file, "--progress", "never"], environment, b"")
+    assert "%" not in quiet
+
+
+def test_typing_at_a_terminal(run: Run, path: str, environment: dict[str, str]) -> None:
+    run("create", path, "--json")
+    shown = on_a_terminal(["write", path, "--lines"], environment, b'{"typed": 1}\n\x04')
+    assert "Ctrl-D ends it" in shown
+    assert run("read", path).lines == ['{"typed": 1}']
+
+
+def test_help_has_examples_statuses_and_is_quick(run: Run) -> None:
+    for command in ("create", "write", "read", "head", "list", "close", "fork", "delete", "bench"):
+        shown = run(command, "--help").out.decode()
+        assert f"  durable-streams {command}" in shown
+        assert "exit status:" in shown
+    taken = []
+    for _ in range(5):
+        begun = time.monotonic()
+        run("--help")
+        taken.append(time.monotonic() - begun)
+    assert min(taken) < 0.5

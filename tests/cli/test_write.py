@@ -1,0 +1,110 @@
+"""`write`: how input becomes messages, and that each arrives once."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+from durastream.testing import LocalServer
+
+from .conftest import Run, Start
+
+
+def test_ways_to_cut_json(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    assert run("write", path, "--lines", stdin=b'{"a":1}\n\n [2] \n"x"').status == 0
+    assert run("write", path, "--batch-json", stdin=b'[{"b":1}, [2]]\n').status == 0
+    assert run("write", path, "--json", stdin=b"[3, 4]\n").status == 0
+    assert run("write", path, stdin=b"[5]").status == 0
+    assert run("read", path).lines == [
+        '{"a":1}', "[2]", '"x"', '{"b":1}', "[2]", "[3, 4]", "[5]",
+    ]  # fmt: skip
+
+
+def test_lines_and_bytes_come_back_as_they_were(run: Run, path: str, tmp_path: Path) -> None:
+    content = b"one\r\n\n" + b"\xff" * 700_000 + b"\rlast" + b"\n" + b"without end"
+    file = tmp_path / "content"
+    file.write_bytes(content)
+    for number, cut in enumerate(["--lines", "--close"]):
+        name = f"{path}-{number}"
+        assert run("write", name, "--create", cut, "--file", file).status == 0
+        assert run("read", name).out == content
+
+
+def test_what_is_not_json_is_told_by_place_and_what_was_written(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    broken = run("write", path, "--lines", stdin=b'{"a":1}\n\n{bad\n{"c":1}\n')
+    assert broken.status == 2
+    assert "line 3 is not JSON" in broken.err
+    assert "written before this: 1 message" in broken.err
+    assert run("read", path).lines == ['{"a":1}']
+    for arguments, text in (
+        (["--json"], b"{} {}"),
+        (["--batch-json"], b'{"no": "array"}'),
+        (["--batch-json"], b"[1,"),
+        (["--json"], b"\xff"),
+    ):
+        assert run("write", path, *arguments, stdin=text).status == 2
+    assert run("write", path, "{}", "nonsense").status == 2
+
+
+def test_conditions_of_a_single_message(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    first = run("write", path, "1", "--seq", "a", "--print-offset").lines[0]
+    assert run("write", path, "2", "--seq", "a").status == 4
+    assert run("write", path, "2", "--if-match", first).status == 0
+    assert run("write", path, "3", "--if-match", first).status == 4
+    assert run("write", path, "3", "4", "--seq", "b").status == 2
+    assert run("read", path).lines == ["1", "2"]
+
+
+def test_a_producer_can_be_run_again_with_the_same_input(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    numbers = [str(number) for number in range(500)]
+    arguments = ("write", path, "--lines", "--producer", "p", "--batch", "7")
+    for count in (100, 500, 500):
+        # 100 is no multiple of 7: the batches before are what must be the same.
+        text = "\n".join(numbers[: count // 7 * 7 if count < 500 else count]).encode()
+        assert run(*arguments, stdin=text).status == 0
+    assert run("read", path).lines == numbers
+    assert run("write", path, '"new"', "--producer", "p", "--epoch", "1").status == 0
+    fenced = run(*arguments, stdin=b"1\n")
+    assert fenced.status == 4
+    assert run("read", path).lines == [*numbers, '"new"']
+
+
+def test_a_producer_bears_a_server_that_is_killed(
+    start: Start, run: Run, path: str, durable_streams_server: LocalServer
+) -> None:
+    run("create", path, "--json")
+    numbers = [str(number) for number in range(3000)]
+    with start("write", path, "--lines", "--producer", "p") as writing:
+        assert writing.stdin is not None
+        for begin in range(0, 3000, 1000):
+            writing.stdin.write("".join(f"{n}\n" for n in numbers[begin : begin + 1000]).encode())
+            writing.stdin.flush()
+            time.sleep(0.3)
+            if begin == 1000:
+                durable_streams_server.restart(kill=True)
+        _, err = writing.communicate(timeout=60)
+    assert (writing.returncode, err) == (0, b"")
+    assert run("read", path).lines == numbers
+
+
+def test_ctrl_c_says_how_to_go_on(start: Start, run: Run, path: str) -> None:
+    run("create", path, "--json")
+    with start("write", path, "--lines", "--producer", "p") as writing:
+        assert writing.stdin is not None
+        writing.stdin.write(b"1\n2\n")
+        writing.stdin.flush()
+        deadline = time.monotonic() + 20
+        while run("read", path).lines != ["1", "2"]:
+            assert time.monotonic() < deadline
+        writing.send_signal(signal.SIGINT)
+        _, err = writing.communicate(timeout=20)
+    assert writing.returncode == -signal.SIGINT
+    assert b"2 messages of the input arrived for certain" in err
+    assert b"--producer p --epoch 0" in err
+    assert run("write", path, "--lines", "--producer", "p", stdin=b"1\n2\n3\n").status == 0
+    assert run("read", path).lines == ["1", "2", "3"]
+    assert json.loads(run("head", path, "--output", "json").out)["closed"] is False
