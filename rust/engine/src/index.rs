@@ -68,6 +68,7 @@ impl Index {
     }
 
     /// Where the first entry begins; the tail when there is none.
+    #[cfg(test)]
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
