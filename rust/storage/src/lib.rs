@@ -15,6 +15,12 @@ mod checkpoint;
 mod codec;
 mod cold;
 mod committer;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the store does not compact yet"
+)]
+mod compact;
 mod error;
 mod filling;
 mod frame;
@@ -28,7 +34,6 @@ pub mod inspect;
 mod log;
 mod manifest;
 mod options;
-
 mod recovery;
 mod replay;
 mod reserves;

@@ -14,7 +14,7 @@ impl SealedFile {
     ///
     /// Memory is bounded by the file: nothing beyond its body is asked for.
     pub(crate) fn read(&self, at: u64, len: u64) -> Result<Bytes, ReadError> {
-        let Some(end) = at.checked_add(len).filter(|end| *end <= self.body) else {
+        let Some(end) = at.checked_add(len).filter(|end| *end <= self.body()) else {
             return Err(self.senseless(at, "read beyond the end of the body"));
         };
         if len == 0 {
@@ -30,7 +30,7 @@ impl SealedFile {
         let to = if self.is_verified(last) {
             end
         } else {
-            ((last + 1) * BLOCK).min(self.body)
+            ((last + 1) * BLOCK).min(self.body())
         };
         let mut bytes = vec![0; (to - from) as usize];
         self.file
@@ -38,7 +38,7 @@ impl SealedFile {
             .during("read", self.path())?;
         for index in (first..=last).filter(|index| !self.is_verified(*index)) {
             let begins = index * BLOCK;
-            let ends = (begins + BLOCK).min(self.body);
+            let ends = (begins + BLOCK).min(self.body());
             // Between two verified ends every block is whole; an end that is not verified was made so.
             let block = bytes.get((begins - from) as usize..(ends - from) as usize);
             let crc = self.crcs.get(index as usize);
@@ -113,7 +113,7 @@ impl<'f> BodyWindow<'f> {
     fn bytes(&mut self, at: u64, len: usize) -> Result<std::ops::Range<usize>, ReadError> {
         let buffered = self.at + self.buffer.len() as u64;
         if at < self.at || at.saturating_add(len as u64) > buffered {
-            let ahead = (self.span as u64).min(self.file.body.saturating_sub(at));
+            let ahead = (self.span as u64).min(self.file.body().saturating_sub(at));
             let ahead = ahead.max(len as u64);
             self.buffer = match self.file.read(at, ahead) {
                 // What lies ahead may be damaged without concerning what was asked for.

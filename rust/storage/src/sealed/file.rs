@@ -29,7 +29,7 @@ pub(crate) struct SealedFile {
     extents: Vec<Extent>,
     pub(super) crcs: Vec<u32>,
     data: u64,
-    pub(super) body: u64,
+    body: u64,
     events: u64,
     streams: u64,
     /// A bit for each block that was verified since the file was opened.
@@ -37,6 +37,9 @@ pub(crate) struct SealedFile {
     pub(super) blocks_verified: AtomicU64,
     /// Payload bytes that are alive, as far as is known.
     live: AtomicU64,
+    /// Payload bytes that are dead but cannot be dropped, because their event is alive; known of files that this
+    /// session wrote.
+    stuck: AtomicU64,
     /// Something in it did not verify.
     pub(super) damaged: AtomicBool,
 }
@@ -131,6 +134,7 @@ impl SealedFile {
             verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
             blocks_verified: AtomicU64::new(0),
             live: AtomicU64::new(trailer.data),
+            stuck: AtomicU64::new(0),
             damaged: AtomicBool::new(false),
         }
     }
@@ -170,6 +174,20 @@ impl SealedFile {
 
     pub(super) fn set_live_bytes(&self, bytes: u64) {
         self.live.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Payload bytes that were dead when it was written, but whose event was alive.
+    pub(crate) fn stuck_bytes(&self) -> u64 {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_stuck_bytes(&self, bytes: u64) {
+        self.stuck.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Length of the body: data and marks.
+    pub(crate) fn body(&self) -> u64 {
+        self.body
     }
 
     /// Number of events.

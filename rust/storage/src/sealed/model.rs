@@ -69,6 +69,8 @@ impl Tenancy for Floors {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) streams: BTreeMap<u64, Vec<(u64, u64)>>,
+    /// Where each stream's next event begins, whatever is left of those before.
+    tails: BTreeMap<u64, u64>,
 }
 
 /// The byte of `stream` at `position`: no two places nearby look alike.
@@ -107,12 +109,17 @@ impl Model {
     pub(crate) fn append(&mut self, bursts: &[Burst]) -> Vec<(u64, u64, u64)> {
         let mut appended = Vec::new();
         for burst in bursts {
-            // Streams begin at different positions.
             let events = self.streams.entry(burst.stream).or_default();
+            // Streams begin at different positions.
+            let tail = self
+                .tails
+                .entry(burst.stream)
+                .or_insert(burst.stream * 1000);
             for _ in 0..burst.count {
-                let start = events.last().map_or(burst.stream * 1000, |event| event.1);
-                events.push((start, start + burst.len));
-                appended.push((burst.stream, start, start + burst.len));
+                let start = *tail;
+                *tail += burst.len;
+                events.push((start, *tail));
+                appended.push((burst.stream, start, *tail));
             }
         }
         appended

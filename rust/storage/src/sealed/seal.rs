@@ -63,7 +63,7 @@ pub(crate) fn seal(
     let (mut events, copies) = collect(segment, end)?;
     throttle.check()?;
     events.sort_unstable_by_key(|event| (event.stream, event.position, event.lsn));
-    keep_alive(&mut events, tenancy);
+    let stuck = keep_alive(&mut events, tenancy);
     if events.is_empty() {
         return Ok(None);
     }
@@ -71,6 +71,9 @@ pub(crate) fn seal(
     if written.is_err() {
         // A left-over is removed at the next start, if not now.
         home.remove(&home.sealed(number)).ok();
+    }
+    if let Ok(Some(file)) = &written {
+        file.set_stuck_bytes(stuck);
     }
     written
 }
@@ -110,14 +113,20 @@ fn collect(segment: &Arc<Segment>, end: Lsn) -> Result<(Vec<Event>, Vec<u8>), Se
     }
 }
 
-/// Drops the events that are dead. `events` are sorted by stream.
-fn keep_alive(events: &mut Vec<Event>, tenancy: &dyn Tenancy) {
+/// Drops the events that are dead; gives how many bytes of the others are. `events` are sorted by stream.
+fn keep_alive(events: &mut Vec<Event>, tenancy: &dyn Tenancy) -> u64 {
+    let mut stuck = 0;
     let floors = floors(tenancy, events.iter().map(|event| event.stream));
     let mut floors = floors.into_iter();
     events.retain(|event| {
         let end = event.position.saturating_add(event.len.into());
-        alive(floors.next().unwrap_or(Some(0)), event.position, end) > 0
+        let alive = alive(floors.next().unwrap_or(Some(0)), event.position, end);
+        if alive > 0 {
+            stuck += u64::from(event.len) - alive;
+        }
+        alive > 0
     });
+    stuck
 }
 
 fn write(

@@ -1,0 +1,261 @@
+//! Merging sealed files into one.
+
+use crate::compact::plan::Job;
+use crate::error::ReadError;
+use crate::home::Home;
+use crate::sealed::{
+    BodyWindow, Extent, Marks, SealError, SealedFile, SealedWriter, Throttle, WriteError, floors,
+};
+use crate::tenancy::Tenancy;
+
+/// Memory for what is read of all files together.
+const READ_AHEAD: usize = 32 << 20;
+/// The most of it that is read of one file at once, and the least.
+const SPAN: std::ops::RangeInclusive<usize> = 128 << 10..=1 << 20;
+/// Extents whose liveness is asked for at once.
+const ASKED: usize = 1024;
+
+/// What a merge came to.
+pub(crate) struct Merged {
+    /// The file to put in place of the job's; `None` when nothing was alive.
+    pub(crate) file: Option<SealedFile>,
+    /// Payload bytes read, all of which were written again.
+    pub(crate) read_bytes: u64,
+    /// Bytes of the new file.
+    pub(crate) written_bytes: u64,
+}
+
+/// Merges what is alive of the job's files into file `number`: written and synced, neither its directory nor the
+/// manifest.
+///
+/// Memory: about 40 MiB, and the extents and marks of the new file.
+pub(crate) fn run(
+    home: &Home,
+    job: &Job,
+    number: u64,
+    tenancy: &dyn Tenancy,
+    throttle: &Throttle,
+) -> Result<Merged, SealError> {
+    let mut merge = Merge::new(home, job, number, tenancy, throttle);
+    let merged = merge.copy_all().and_then(|()| merge.finish());
+    if merged.is_err() {
+        // A left-over is removed at the next start, if not now.
+        home.remove(&home.sealed(number)).ok();
+    }
+    merged
+}
+
+struct Merge<'j> {
+    home: &'j Home,
+    number: u64,
+    tenancy: &'j dyn Tenancy,
+    throttle: &'j Throttle,
+    sources: Vec<Source<'j>>,
+    /// Nothing is created before something is alive.
+    writer: Option<SealedWriter<'j>>,
+    /// Dead bytes that were kept, because their event is alive.
+    stuck: u64,
+}
+
+/// A file that is read front to back.
+struct Source<'j> {
+    file: &'j SealedFile,
+    /// Extents from here on are still to come.
+    next: usize,
+    /// What is dead of those extents that were asked for, and the index of the first of them.
+    floors: Vec<Option<u64>>,
+    asked: usize,
+    data: BodyWindow<'j>,
+    marks: BodyWindow<'j>,
+}
+
+impl<'j> Merge<'j> {
+    fn new(
+        home: &'j Home,
+        job: &'j Job,
+        number: u64,
+        tenancy: &'j dyn Tenancy,
+        throttle: &'j Throttle,
+    ) -> Self {
+        let span = (READ_AHEAD / job.files.len().max(1)).clamp(*SPAN.start(), *SPAN.end());
+        let source = |file: &'j std::sync::Arc<SealedFile>| Source {
+            file,
+            next: 0,
+            floors: Vec::new(),
+            asked: 0,
+            data: BodyWindow::new(file, span),
+            marks: BodyWindow::new(file, span / 4),
+        };
+        Self {
+            home,
+            number,
+            tenancy,
+            throttle,
+            sources: job.files.iter().map(source).collect(),
+            writer: None,
+            stuck: 0,
+        }
+    }
+
+    fn copy_all(&mut self) -> Result<(), SealError> {
+        loop {
+            let heads = self
+                .sources
+                .iter()
+                .enumerate()
+                .filter_map(|(index, source)| {
+                    let extent = source.extent()?;
+                    Some(((extent.stream, extent.start), index, extent))
+                });
+            let Some((_, index, extent)) = heads.min_by_key(|(order, ..)| *order) else {
+                return Ok(());
+            };
+            if let Some(floor) = self.floor(index)?.filter(|floor| *floor < extent.end) {
+                self.copy(index, &extent, floor)?;
+            }
+            if let Some(source) = self.sources.get_mut(index) {
+                source.next += 1;
+            }
+        }
+    }
+
+    /// Below which position the next extent of a source is dead; `None` when all of it is.
+    fn floor(&mut self, index: usize) -> Result<Option<u64>, SealError> {
+        let Some(source) = self.sources.get_mut(index) else {
+            return Ok(None);
+        };
+        if source.next >= source.asked + source.floors.len() {
+            self.throttle.check()?;
+            let extents = source.file.extents().iter().skip(source.next).take(ASKED);
+            source.floors = floors(self.tenancy, extents.map(|extent| extent.stream));
+            source.asked = source.next;
+        }
+        Ok(source
+            .floors
+            .get(source.next - source.asked)
+            .copied()
+            .flatten())
+    }
+
+    /// Writes what is alive of an extent.
+    fn copy(&mut self, index: usize, extent: &Extent, floor: u64) -> Result<(), SealError> {
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let (from, to) = range(&self.sources);
+                let writer = SealedWriter::create(self.home, self.number, from, to, self.throttle);
+                none.insert(writer.map_err(|error| sort(error, &self.sources))?)
+            }
+        };
+        let Some(source) = self.sources.get_mut(index) else {
+            return Ok(());
+        };
+        match copy(writer, source, extent, floor) {
+            Ok(kept) => self.stuck += floor.saturating_sub(kept),
+            Err(CopyError::Read(damaged)) => return Err(damaged.into()),
+            Err(CopyError::Write(error)) => return Err(sort(error, &self.sources)),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Merged, SealError> {
+        let Some(writer) = self.writer.take() else {
+            return Ok(Merged {
+                file: None,
+                read_bytes: 0,
+                written_bytes: 0,
+            });
+        };
+        let read_bytes = writer.written();
+        let file = writer
+            .finish(self.home)
+            .map_err(|error| sort(error, &self.sources))?;
+        if let Some(file) = &file {
+            file.set_stuck_bytes(self.stuck);
+        }
+        Ok(Merged {
+            read_bytes,
+            written_bytes: file.as_ref().map_or(0, |file| file.entry().bytes),
+            file,
+        })
+    }
+}
+
+impl Source<'_> {
+    fn extent(&self) -> Option<Extent> {
+        self.file.extents().get(self.next).copied()
+    }
+}
+
+enum CopyError {
+    Read(ReadError),
+    Write(WriteError),
+}
+
+impl From<ReadError> for CopyError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<WriteError> for CopyError {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// Writes the events of `extent` that have something at or above `floor`; gives the position of the first of them.
+fn copy(
+    writer: &mut SealedWriter<'_>,
+    source: &mut Source<'_>,
+    extent: &Extent,
+    floor: u64,
+) -> Result<u64, CopyError> {
+    let mut kept = extent.start;
+    if extent.is_single() {
+        writer.announce(extent.stream, extent.start, extent.len())?;
+    } else {
+        let mut lengths = Marks::open(&mut source.marks, extent, source.file.body())?.lengths();
+        let mut position = extent.start;
+        while let Some(len) = lengths.next(&mut source.marks)? {
+            if position + len <= floor {
+                kept = position + len;
+            } else {
+                writer.announce(extent.stream, position, len)?;
+            }
+            position += len;
+        }
+    }
+    let mut at = extent.data_at + (kept - extent.start);
+    let end = extent.data_at + extent.len();
+    while at < end {
+        let bytes = source.data.some(at, end - at)?;
+        writer.data(bytes)?;
+        at += bytes.len() as u64;
+    }
+    Ok(kept)
+}
+
+/// The part of the log that the files are for.
+fn range(sources: &[Source<'_>]) -> (u64, u64) {
+    let entries = || sources.iter().map(|source| source.file.entry());
+    let from = entries().map(|entry| entry.from).min();
+    let to = entries().map(|entry| entry.to).max();
+    (from.unwrap_or(0), to.unwrap_or(0))
+}
+
+fn sort(error: WriteError, sources: &[Source<'_>]) -> SealError {
+    match error {
+        WriteError::Cancelled(cancelled) => SealError::Cancelled(cancelled),
+        WriteError::Failed(failure) => failure.into(),
+        // Two of the files contradict each other; merging would only hide it.
+        disorder @ WriteError::Disorder { .. } => {
+            let file = sources.first().map(|source| source.file);
+            SealError::Damaged(ReadError::Damaged {
+                file: file.map(|file| file.path().to_owned()).unwrap_or_default(),
+                offset: 0,
+                detail: disorder.to_string(),
+            })
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Compaction: sealed files are merged, so that what a stream has lies together, and what is dead is left out.
+//!
+//! Files are neighbours in the log when they are merged, so that what a stream has in a later file keeps having
+//! higher positions.
+
+mod merge;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use merge::{Merged, run};
+pub(crate) use plan::{Job, PlanOptions, plan};

@@ -1,0 +1,135 @@
+//! Which sealed files to rewrite.
+
+use std::sync::Arc;
+
+use crate::sealed::SealedFile;
+
+/// Files of about equal size that are merged at least.
+const FEWEST: usize = 4;
+/// And at most.
+const MOST: usize = 16;
+/// The same when everything is to be merged.
+const MOST_FORCED: usize = 128;
+/// The largest file of a merge has at most one part in this many of its bytes: so a byte is written again only when
+/// its file becomes that much larger, or it gets rid of dead ones.
+const GROWTH: u64 = 3;
+/// A file is rewritten alone when more than one part in this many of it is dead.
+const DEAD_SHARE: u64 = 3;
+
+/// What may be planned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlanOptions {
+    /// Payload bytes that a merged file may have.
+    pub(crate) file_bytes: u64,
+    /// Merge whatever can be, and leave nothing dead, whatever it costs.
+    pub(crate) forced: bool,
+}
+
+/// Files to be replaced by one, or by none.
+#[derive(Clone)]
+pub(crate) struct Job {
+    /// Neighbours in the log, in its order.
+    pub(crate) files: Vec<Arc<SealedFile>>,
+}
+
+/// What to do next, `None` when everything is as it should be. What is dead was found out by
+/// [`Sealed::weigh`](crate::sealed::Sealed::weigh).
+///
+/// `files` are in LSN order. Damaged ones are left as they are, for `repair`.
+pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Job> {
+    let runs = || files.split(|file| file.is_damaged());
+    let run = runs()
+        .find_map(gone)
+        .or_else(|| {
+            runs()
+                .filter_map(|run| mostly_dead(run, options))
+                .max_by_key(|run| dead(&run[0]))
+        })
+        .or_else(|| {
+            if options.forced {
+                runs().find_map(|run| as_many_as_fit(run, options))
+            } else {
+                let windows = runs().filter_map(|run| cheapest(run, options));
+                windows.min_by_key(|run| cost(run))
+            }
+        })?;
+    Some(Job {
+        files: run.to_vec(),
+    })
+}
+
+/// Bytes that a rewrite would get rid of.
+fn dead(file: &SealedFile) -> u64 {
+    let kept = file.live_bytes().saturating_add(file.stuck_bytes());
+    file.payload_bytes().saturating_sub(kept)
+}
+
+/// The first neighbours without anything alive.
+fn gone(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
+    let is_gone = |file: &Arc<SealedFile>| file.live_bytes() == 0;
+    let from = files.iter().position(is_gone)?;
+    let count = files[from..]
+        .iter()
+        .take_while(|file| is_gone(file))
+        .count();
+    Some(&files[from..from + count])
+}
+
+/// The file with the most dead bytes, when they are too many; but a forced merge gets rid of those it takes anyway.
+fn mostly_dead(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
+    let alone = |file: &Arc<SealedFile>| {
+        if options.forced {
+            dead(file) > 0 && as_many_as_fit(files, options).is_none()
+        } else {
+            dead(file) > file.payload_bytes() / DEAD_SHARE
+        }
+    };
+    let candidates = files.chunks(1).filter(|file| alone(&file[0]));
+    candidates.max_by_key(|file| dead(&file[0]))
+}
+
+/// The first neighbours that fit into one file, as many as do.
+fn as_many_as_fit(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
+    (0..files.len()).find_map(|from| {
+        let mut bytes = 0_u64;
+        let fits = |file: &&Arc<SealedFile>| {
+            bytes = bytes.saturating_add(file.live_bytes());
+            bytes <= options.file_bytes
+        };
+        let count = files[from..]
+            .iter()
+            .take(MOST_FORCED)
+            .take_while(fits)
+            .count();
+        (count > 1).then(|| &files[from..from + count])
+    })
+}
+
+/// The neighbours of about equal size whose merge saves the most files for its bytes.
+fn cheapest(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
+    let mut best: Option<&[Arc<SealedFile>]> = None;
+    for from in 0..files.len() {
+        let (mut bytes, mut largest) = (0_u64, 0);
+        for (index, file) in files.iter().enumerate().skip(from).take(MOST) {
+            bytes = bytes.saturating_add(file.live_bytes());
+            largest = largest.max(file.live_bytes());
+            if bytes > options.file_bytes {
+                break;
+            }
+            let run = &files[from..=index];
+            if run.len() >= FEWEST
+                && largest <= bytes / GROWTH
+                && best.is_none_or(|best| cost(run) < cost(best))
+            {
+                best = Some(run);
+            }
+        }
+    }
+    best
+}
+
+/// Bytes to be written for each file that there is less.
+fn cost(files: &[Arc<SealedFile>]) -> u64 {
+    let bytes: u64 = files.iter().map(|file| file.live_bytes()).sum();
+    bytes / files.len().saturating_sub(1).max(1) as u64
+}
