@@ -1,8 +1,9 @@
-//! The store's word on what is durable.
+//! The store's word on what is durable, and the word it gets on what is still needed.
 
-use durastream_storage::{CommitError, CommitObserver, Lsn};
+use durastream_storage::{CommitError, CommitObserver, Lsn, Tenancy};
 
 use crate::core::Core;
+use crate::stream::Stream;
 use crate::watch::Wakes;
 
 impl CommitObserver for Core {
@@ -16,5 +17,19 @@ impl CommitObserver for Core {
         let mut wakes = Wakes::default();
         self.lock().fail(cause, &mut wakes);
         wakes.deliver();
+    }
+}
+
+/// Streams asked about under one hold of the lock.
+const BATCH: usize = 256;
+
+impl Tenancy for Core {
+    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+        for some in streams.chunks(BATCH) {
+            let inner = self.lock();
+            // A removed stream is there until that is durable.
+            let unused = |id: &u64| inner.state.stream(*id).map(Stream::unused);
+            out.extend(some.iter().map(unused));
+        }
     }
 }

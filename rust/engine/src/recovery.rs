@@ -58,6 +58,7 @@ pub(crate) fn recover(
     })?;
     state.recovered();
     let core = Arc::new(Core::new(state));
+    recovering.set_tenancy(Arc::clone(&core) as _);
     let store = recovering.start(Arc::clone(&core) as _)?;
     core.advance(store.durable().max(report.end), &mut Wakes::default());
     Ok(Recovered {

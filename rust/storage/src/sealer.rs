@@ -204,6 +204,10 @@ impl Sealer {
     ) -> Result<(), SealError> {
         let _alone = self.alone()?;
         let entry = file.as_ref().map(SealedFile::entry);
+        // What made payloads dead may be acknowledged and not synced: it must not be lost before they are.
+        if self.committer.sync().is_err() {
+            return Err(Cancelled.into());
+        }
         let synced = match &file {
             Some(_) => self.home.sync_dir().map_err(Trouble::from),
             None => Ok(()),
