@@ -15,11 +15,7 @@ mod checkpoint;
 mod codec;
 mod cold;
 mod committer;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "the store does not compact yet"
-)]
+#[allow(dead_code, unused_imports, reason = "the store does not compact yet")]
 mod compact;
 mod error;
 mod filling;
