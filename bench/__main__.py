@@ -2,19 +2,26 @@
 
 import argparse
 import json
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import engine, idle, listener
-from bench.peers import appends, live, reads, servers
+from bench.peers import appends, live, others, reads, servers, streams
 from bench.rounds import Row, machine, plain, show
 
 SECTIONS: dict[str, Callable[..., list[Row]]] = {
-    "appends": appends.measure,
+    "appends": appends.throughput,
+    "many": appends.many,
+    "latency": appends.latency,
+    "h2": appends.http2,
     "reads": reads.measure,
     "live": live.measure,
+    "streams": streams.measure,
+    "others": others.measure,
     "listener": listener.measure,
     "engine": engine.measure,
     "idle": idle.measure,
@@ -34,6 +41,8 @@ def main() -> None:
     if unknown := set(chosen) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
 
+    # Servers are ended on the way out, after SIGTERM too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     told = machine() | {"listener": servers.LISTENER or "default"}
     print("  ".join(f"{key}: {value}" for key, value in told.items()), flush=True)
     options.dir.mkdir(parents=True, exist_ok=True)

@@ -156,10 +156,5 @@ def http2(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
     )
 
 
-def measure(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
-    rows = throughput(directory, rounds, quick=quick) + many(directory, rounds, quick=quick)
-    return rows + latency(directory, rounds, quick=quick) + http2(directory, rounds, quick=quick)
-
-
 def _count(streams: int) -> str:
     return "1 stream" if streams == 1 else f"{streams:,} streams"
