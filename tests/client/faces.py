@@ -56,13 +56,25 @@ class Threaded:
         if name in _PLAIN:
             return getattr(self.inner, name)
         method = getattr(self.inner, name)
+        if name == "stream":
+            return functools.partial(_opened, method)
         if name in _ITERATORS:
             return functools.partial(_iterate, method)
 
         async def call(*arguments: Any, **options: Any) -> Any:
-            return await in_thread(method, *arguments, **options)
+            answer = await in_thread(method, *arguments, **options)
+            return Threaded(answer) if isinstance(answer, DurableStream) else answer
 
         return call
+
+
+@contextlib.asynccontextmanager
+async def _opened(method: Callable[..., Any], **options: Any) -> AsyncIterator[Threaded]:
+    response = await in_thread(method, **options)
+    try:
+        yield Threaded(response)
+    finally:
+        response.cancel()
 
 
 async def in_thread(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
@@ -87,11 +99,9 @@ class SyncFace:
 
     @contextlib.asynccontextmanager
     async def read(self, url: str, **options: Any) -> AsyncIterator[Any]:
-        response = await in_thread(stream, url, **{"retry": QUICK, **options})
-        try:
-            yield Threaded(response)
-        finally:
-            response.cancel()
+        opening = functools.partial(stream, url)
+        async with _opened(opening, **{"retry": QUICK, **options}) as response:
+            yield response
 
     @contextlib.asynccontextmanager
     async def producer(self, handle: Any, *arguments: Any, **options: Any) -> AsyncIterator[Any]:

@@ -109,10 +109,9 @@ class Proxy:
         with trio.CancelScope() as scope:
             self._scopes.add(scope)
             try:
-                with contextlib.suppress(
-                    trio.BrokenResourceError, OSError, trio.ClosedResourceError
-                ):
-                    await self._requests(client)
+                await self._requests(client)
+            except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # either side went away
             finally:
                 self._scopes.discard(scope)
                 with trio.CancelScope(shield=True):

@@ -1,0 +1,110 @@
+"""A producer and readers of every mode, connections that are cut at random, a server that is killed again and again."""
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from durastream.client import DurableStream, IdempotentProducer, Live, Retry, stream
+from durastream.settings import LISTENERS
+from support.server import Server
+
+from .proxy import Fault, Proxy, Seen
+
+SEED = 20261121
+SECONDS = 6.0
+KILLS = 3
+PATIENT = Retry(max_retries=1000, initial_delay=0.01, max_delay=0.2, deadline=60)
+MODES: list[Live] = ["long-poll", "sse", True]
+
+
+class Reader(threading.Thread):
+    """Follows the stream to its end."""
+
+    def __init__(self, url: str, live: Live, way: str) -> None:
+        super().__init__(name=f"{live}-{way}", daemon=True)
+        self.url, self.live, self.way = url, live, way
+        self.got: list[int] = []
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            with stream(self.url, live=self.live, retry=PATIENT, stall_timeout=2) as response:
+                if self.way == "messages":
+                    self.got.extend(response.iter_json())
+                else:
+                    for chunk in response.iter_chunks():
+                        self.got.extend(chunk.json())
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+def cut_at_random(dice: random.Random) -> Fault | None:
+    draw = dice.random()
+    if draw < 0.05:
+        return Fault(drop=True)
+    if draw < 0.10:
+        return Fault(lose=True)
+    if draw < 0.30:
+        return Fault(cut_after=dice.randrange(4000))
+    if draw < 0.33:
+        return Fault(stall=True, cut_after=dice.randrange(2000))
+    return Fault(status=503) if draw < 0.36 else None
+
+
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("listener", LISTENERS)
+def test_every_message_exactly_once_in_order_for_each_reader(listener: str, tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", ("--listener", listener, "--long-poll-timeout", "1"))
+    server.start()
+    dice = random.Random(SEED)
+    try:
+        with Proxy(server.url) as proxy:
+            url = f"{proxy.url}/v1/stream/chaos"
+            target = DurableStream(url, retry=PATIENT)
+            target.create("application/json")
+
+            def only_reads_stall(seen: Seen) -> Fault | None:
+                fault = cut_at_random(dice)
+                return None if fault and fault.stall and "live" not in seen.params else fault
+
+            proxy.plan = only_reads_stall
+            readers = [Reader(url, live, way) for live in MODES for way in ("messages", "chunks")]
+            for reader in readers:
+                reader.start()
+            given = write_while_it_burns(target, server, proxy)
+            for reader in readers:
+                reader.join(40)
+            proxy.plan = None
+            failed = [(r.name, r.failure) for r in readers if r.failure is not None]
+            assert not failed
+            assert not [r.name for r in readers if r.is_alive()], "a reader did not reach the end"
+            for reader in readers:
+                assert reader.got == list(range(given)), reader.name
+            assert target.stream().json() == list(range(given))
+    finally:
+        server.kill()
+
+
+def write_while_it_burns(target: DurableStream, server: Server, proxy: Proxy) -> int:
+    """Give messages for a while, killing the server in between; how many."""
+    given = 0
+    began = time.monotonic()
+    kills = [began + SECONDS * (n + 1) / (KILLS + 1) for n in range(KILLS)]
+    with IdempotentProducer(target, "p", max_batch_messages=20, linger=0.001) as producer:
+        while time.monotonic() - began < SECONDS:
+            producer.append(given)
+            given += 1
+            time.sleep(0.0005)
+            if kills and time.monotonic() >= kills[0]:
+                kills.pop(0)
+                server.kill()
+                server.start()
+                proxy.server = server.url
+                proxy.cut()
+        producer.close(given)
+    assert not kills
+    return given + 1
