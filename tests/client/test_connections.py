@@ -1,0 +1,119 @@
+"""Connections: given back whatever happens, over a client of the caller's, and over HTTP/2."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import trustme
+
+from durastream.client import (
+    AsyncDurableStream,
+    AsyncIdempotentProducer,
+    DurableStream,
+    astream,
+    stream,
+)
+from support.server import Server
+
+from .conftest import Room
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+@pytest.mark.parametrize("live", ["long-poll", "sse", False])
+def test_a_cancelled_reader_leaks_none(room: Room, backend: str, live: Any) -> None:  # noqa: ANN401
+    url = room.create("application/json", b"1")
+
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=2)
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
+            for _ in range(8):  # more than there may be at a time
+                with anyio.move_on_after(0.1):
+                    async with astream(url, live=live, client=client) as response:
+                        async for _ in response.iter_json():
+                            pass
+                        await anyio.sleep(1)
+            async with astream(url, client=client) as response:
+                assert await response.json() == [1]
+
+    with_deadline(main, backend)
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_cancelled_producer_leaks_none_and_tells(room: Room, backend: str) -> None:
+    url = room.create()
+    told: list[Any] = []
+
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
+            handle = AsyncDurableStream(url, client=client)
+            with anyio.move_on_after(0.2):
+                async with AsyncIdempotentProducer(
+                    handle, "p", linger=60, on_error=lambda _, lost: told.append(list(lost))
+                ) as producer:
+                    await producer.append(1)
+                    await anyio.sleep(10)
+            assert told == [[1]]
+            await handle.append(2)
+
+    with_deadline(main, backend)
+
+
+def with_deadline(main: Any, backend: str) -> None:  # noqa: ANN401
+    async def bounded() -> None:
+        with anyio.fail_after(20):
+            await main()
+
+    anyio.run(bounded, backend=backend)
+
+
+def test_threads_give_theirs_back(room: Room) -> None:
+    url = room.create("application/json", b"1")
+    with httpx.Client(limits=httpx.Limits(max_connections=1), trust_env=False, timeout=5) as client:
+        for live in ("sse", "long-poll", False, "sse"):
+            with stream(url, live=live, client=client) as response:
+                assert next(iter(response.iter_json())) == 1
+        assert DurableStream(url, client=client).head().offset
+
+
+def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        tmp_path / "both.pem"
+    )
+    both = str(tmp_path / "both.pem")
+    server = Server(tmp_path / "data", ("--tls-cert", both, "--tls-key", both))
+    server.start()
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    async def main() -> None:
+        async with httpx.AsyncClient(http2=True, verify=trusting, trust_env=False) as client:
+            handle = AsyncDurableStream(f"{server.url}/v1/stream/x", client=client)
+            await handle.create("application/json")
+            got: list[list[int]] = []
+
+            async def follow() -> None:
+                async with handle.stream(live="sse") as response:
+                    got.append([m async for m in response.iter_json()])
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(follow)
+                async with AsyncIdempotentProducer(handle, "p", max_batch_messages=5) as producer:
+                    for n in range(100):
+                        await producer.append(n)
+                    await producer.close(100)
+            assert got == [list(range(101))] * 5
+            answer = await client.get(f"{server.url}/health")
+            assert answer.http_version == "HTTP/2"
+
+    try:
+        for backend in ("trio", "asyncio"):
+            with_deadline(main, backend)
+            httpx.delete(f"{server.url}/v1/stream/x", verify=trusting, trust_env=False)
+    finally:
+        server.kill()

@@ -1,0 +1,113 @@
+"""With the official packages: our client at their server, their clients at ours."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import durable_streams
+import pytest
+
+from durastream.client import DurableStream, IdempotentProducer, Live, stream
+from support.server import Server
+
+from .conftest import Room
+
+NODE = Path(__file__).parent.parent / "conformance"
+REFERENCE = """
+import { DurableStreamTestServer } from "@durable-streams/server";
+const server = new DurableStreamTestServer({ port: 0, longPollTimeout: 500 });
+await server.start();
+console.log(server.url);
+process.stdin.on("end", () => process.exit(0)).resume();
+"""
+THEIR_CLIENT = """
+import { DurableStream, IdempotentProducer, stream } from "@durable-streams/client";
+const url = process.env.STREAM_URL;
+const handle = await DurableStream.create({ url, contentType: "application/json" });
+await handle.append(JSON.stringify({ n: 0 }));
+const producer = new IdempotentProducer(handle, "ts", { lingerMs: 0, maxInFlight: 5 });
+for (let n = 1; n < 50; n++) producer.append(JSON.stringify({ n }));
+await producer.flush();
+const found = {};
+for (const live of [false, "long-poll", "sse"]) {
+  const got = [];
+  const response = await stream({ url, offset: "-1", live });
+  if (live === false) got.push(...(await response.json()));
+  else await new Promise((resolve) => response.subscribeJson(async (batch) => {
+    got.push(...batch.items);
+    if (got.length >= 50) { response.cancel(); resolve(); }
+  }));
+  found[String(live)] = got.map((item) => item.n);
+}
+await producer.close(JSON.stringify({ n: 50 }));
+console.log(JSON.stringify(found));
+process.exit(0);
+"""
+
+
+@pytest.fixture(scope="module")
+def reference() -> Iterator[str]:
+    """The URL of the reference server."""
+    node = subprocess.Popen(
+        ["node", "--input-type=module", "-e", REFERENCE],
+        cwd=NODE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with node:
+        assert node.stdout is not None
+        yield node.stdout.readline().strip()
+        node.kill()
+
+
+@pytest.mark.parametrize("live", [False, "long-poll", "sse", True])
+@pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
+def test_our_client_at_the_reference_server(reference: str, live: Live, kind: str) -> None:
+    handle = DurableStream(f"{reference}/ours-{live}-{kind.replace('/', '-')}")
+    handle.create(kind)
+    as_json = kind == "application/json"
+    given = [{"n": n} if as_json else bytes([n]) * 3 for n in range(60)]
+    with IdempotentProducer(handle, "p", max_batch_messages=4, linger=0) as producer:
+        for message in given:
+            producer.append(message)
+        producer.flush()
+        if live is not False:
+            producer.close()
+    with stream(handle.url, live=live) as response:
+        if as_json:
+            assert response.json() == given
+        else:
+            assert response.read() == b"".join(bytes([n]) * 3 for n in range(60))
+        assert response.closed == (live is not False)
+    handle.delete()
+
+
+def test_the_official_typescript_client_at_our_server(room: Room) -> None:
+    finished = subprocess.run(
+        ["node", "--input-type=module", "-e", THEIR_CLIENT],
+        cwd=NODE,
+        env={"PATH": os.environ["PATH"], "STREAM_URL": room.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    found = json.loads(finished.stdout)
+    assert found == {mode: list(range(50)) for mode in ("false", "long-poll", "sse")}
+    with stream(room.url, live=True) as response:
+        assert [message["n"] for message in response.iter_json()] == list(range(51))
+
+
+def test_the_official_python_client_at_our_server(room: Room, shared_server: Server) -> None:
+    handle = durable_streams.DurableStream.create(room.url, content_type="application/json")
+    for n in range(20):
+        handle.append({"n": n})
+    with durable_streams.stream(room.url, offset="-1") as response:
+        assert [item["n"] for item in response.iter_json()] == list(range(20))
+    handle.delete()
+    handle.close()
+    assert shared_server.running()
