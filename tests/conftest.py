@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
+from durastream.settings import LISTENERS
 from support.server import Server
 
 # A failure found by `make fuzz` is replayed first by every later run, quick ones too.
@@ -41,8 +42,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 ServerFactory = Callable[..., Server]
 
 
+@pytest.fixture(params=LISTENERS)
+def listener(request: pytest.FixtureRequest) -> str:
+    """Each listener in turn; a module for one of them overrides it."""
+    return str(request.param)
+
+
 @pytest.fixture
-def server_factory(tmp_path: Path) -> Iterator[ServerFactory]:
+def server_factory(tmp_path: Path, listener: str) -> Iterator[ServerFactory]:
     """Start real servers: `server_factory("--flag", "value", data=path)`.
 
     Each is stopped with SIGTERM when the test ends, and must then exit with status 0 in time,
@@ -51,7 +58,8 @@ def server_factory(tmp_path: Path) -> Iterator[ServerFactory]:
     with contextlib.ExitStack() as running:
 
         def start(*arguments: str, data: Path | None = None) -> Server:
-            server = Server(data or tmp_path / "data", arguments)
+            flags = ("--listener", listener, *arguments)
+            server = Server(data or tmp_path / "data", flags)
             server.start()
             running.callback(server.close)
             return server

@@ -1,12 +1,14 @@
 """The part of `durastream._native` that listens."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import final
 
 from durastream._native import Service
 
 @final
 class NativeListener:
-    """An HTTP/1.1 listener without TLS, on threads of its own; it serves until `stop`.
+    """An HTTP/1.1 and HTTP/2 listener on threads of its own; it serves until `stop`.
 
     Times are in seconds, sizes in bytes; limits that are `None` take the listener's defaults.
     """
@@ -17,19 +19,37 @@ class NativeListener:
         host: str,
         port: int,
         *,
+        unix: Path | None = None,
+        tls: tuple[Path, Path] | None = None,
+        upstream: str | None = None,
+        own_paths: Sequence[str] = ...,
+        loops: int | None = None,
         max_connections: int | None = None,
         max_header_bytes: int | None = None,
         max_upload_bytes: int | None = None,
+        max_streams_per_connection: int | None = None,
         keep_alive: float | None = None,
         stall: float | None = None,
     ) -> NativeListener:
-        """Listen and serve; port 0 takes a free one. Raises OSError when that is not possible."""
+        """Listen and serve; port 0 takes a free one.
+
+        `unix` is a socket to listen on as well, `tls` a certificate chain and its key as PEM files.
+        `upstream` is the Unix socket of an HTTP/1.1 server that answers what is no operation of a
+        stream; `own_paths` go to it even when `/` is a base path.
+
+        Raises OSError when it cannot listen, ValueError when the certificate cannot be used.
+        """
     @property
     def port(self) -> int:
         """The port it listens on."""
     @property
     def connections(self) -> int:
         """Connections open now."""
+    def reload_certificate(self) -> None:
+        """Read the certificate again, for connections to come.
+
+        Raises ValueError when it cannot be used; the one before is served then.
+        """
     def stop(self, grace: float) -> None:
         """End live reads, finish what is in flight within `grace`, close everything, return.
 

@@ -8,12 +8,12 @@ import resource
 import signal
 import ssl
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from durastream import __version__, _logs
-from durastream._native import NativeListener
+from durastream import __version__, _logs, serve_native
 from durastream.asgi import create_app
 from durastream.engine import LogEngine
 from durastream.errors import DurableStreamError
@@ -22,7 +22,7 @@ from durastream.listener.server import open_socket, tls_context
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from durastream.asgi import DurableStreams
     from durastream.settings import Settings
@@ -72,10 +72,14 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     try:
         return tls_context(settings.tls_cert, settings.tls_key)
     except (ssl.SSLError, OSError) as error:
-        raise ServeError(
-            f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error}; "
-            "give a PEM certificate chain and the key that belongs to it"
-        ) from None
+        raise _bad_certificate(settings, error) from None
+
+
+def _bad_certificate(settings: Settings, error: Exception) -> ServeError:
+    return ServeError(
+        f"--tls-cert {settings.tls_cert}, --tls-key {settings.tls_key}: {error}; "
+        "give a PEM certificate chain and the key that belongs to it"
+    )
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -86,6 +90,8 @@ def _listen(settings: Settings) -> socket.socket:
 
 
 def _cannot_listen(settings: Settings, error: OSError) -> ServeError:
+    if error.filename is not None:
+        return ServeError(f"cannot listen on {error.filename}: {error.strerror}")
     return ServeError(
         f"cannot listen on --host {settings.host} --port {settings.port}: "
         f"{error.strerror or error}; free the port, or give another (0 takes any)"
@@ -131,29 +137,38 @@ def _app(settings: Settings, engine: LogEngine) -> DurableStreams:
 
 
 def _run_native(settings: Settings, engine: LogEngine) -> int:
+    app = _app(settings, engine)
+    scheme = "http" if settings.tls_cert is None else "https"
     try:
-        listener = NativeListener(
-            _app(settings, engine).service,
-            settings.host,
-            settings.port,
-            max_connections=settings.max_connections,
-            max_header_bytes=settings.max_header,
-            max_upload_bytes=settings.max_upload,
-            keep_alive=settings.keep_alive,
-            stall=settings.stall_timeout,
+        return serve_native.run(
+            settings,
+            app,
+            _limits(settings, app),
+            lambda port: _banner(settings, scheme, port),
+            lambda: _close(engine),
         )
+    except ValueError as error:
+        engine.close()
+        raise _bad_certificate(settings, error) from None
     except OSError as error:
         engine.close()
         raise _cannot_listen(settings, error) from None
-    banner = _banner(settings, "http", listener.port)
-    return trio.run(_serve_native, engine, listener, settings.shutdown_grace, banner)
 
 
 def _run(
     settings: Settings, engine: LogEngine, sock: socket.socket, tls: ssl.SSLContext | None
 ) -> int:
     app = _app(settings, engine)
-    limits = Limits(
+    listener = Listener(app, [sock], limits=_limits(settings, app), tls=tls)
+    banner = _banner(settings, "http" if tls is None else "https", sock.getsockname()[1])
+    reload = (
+        None if tls is None else partial(tls.load_cert_chain, settings.tls_cert, settings.tls_key)
+    )
+    return trio.run(_serve, engine, app, listener, banner, reload)
+
+
+def _limits(settings: Settings, app: DurableStreams) -> Limits:
+    return Limits(
         max_connections=settings.max_connections,
         max_header_bytes=settings.max_header,
         max_streams_per_connection=settings.max_requests_per_connection,
@@ -162,9 +177,6 @@ def _run(
         grace=settings.shutdown_grace,
         problem=app.service.problem,
     )
-    listener = Listener(app, [sock], limits=limits, tls=tls)
-    banner = _banner(settings, "http" if tls is None else "https", sock.getsockname()[1])
-    return trio.run(_serve, engine, app, listener, banner)
 
 
 def _banner(settings: Settings, scheme: str, port: int) -> str:
@@ -175,47 +187,49 @@ def _banner(settings: Settings, scheme: str, port: int) -> str:
     )
 
 
-async def _serve_native(
-    engine: LogEngine, listener: NativeListener, grace: float, banner: str
+async def _serve(
+    engine: LogEngine,
+    app: DurableStreams,
+    listener: Listener,
+    banner: str,
+    reload: Callable[[], None] | None,
 ) -> int:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
-            print(banner, flush=True)  # noqa: T201
-            number = await anext(signals)
-            log.info(
-                "%s: finishing %d connections", signal.Signals(number).name, listener.connections
-            )
-            nursery.start_soon(_stop_at_once, signals, listener)
-            await trio.to_thread.run_sync(listener.stop, grace)
-            nursery.cancel_scope.cancel()
-        return await _close(engine)
-
-
-async def _stop_at_once(signals: AsyncIterator[int], listener: NativeListener) -> None:
-    """Another signal ends what is left."""
-    async for _ in signals:
-        await trio.to_thread.run_sync(listener.stop, 0.0)
-
-
-async def _serve(engine: LogEngine, app: DurableStreams, listener: Listener, banner: str) -> int:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, app, listener)
+            nursery.start_soon(_obey, signals, app, listener, reload)
             print(banner, flush=True)  # noqa: T201
             await listener.run()
             nursery.cancel_scope.cancel()
         return await _close(engine)
 
 
-async def _obey(signals: AsyncIterator[int], app: DurableStreams, listener: Listener) -> None:
-    """The first signal ends in order, another one ends what is left."""
+async def _obey(
+    signals: AsyncIterator[int],
+    app: DurableStreams,
+    listener: Listener,
+    reload: Callable[[], None] | None,
+) -> None:
+    """The first signal ends in order, another one ends what is left; SIGHUP reads the certificate again."""
     async for number in signals:
+        if number == signal.SIGHUP:
+            _reload(reload)
+            continue
         if app.shutting_down:
             listener.abort()
             continue
         log.info("%s: finishing %d connections", signal.Signals(number).name, listener.connections)
         listener.stop()
         app.shut_down()
+
+
+def _reload(reload: Callable[[], None] | None) -> None:
+    try:
+        if reload is not None:
+            reload()
+    except (ssl.SSLError, OSError) as error:
+        log.error("SIGHUP: the certificate stays as it was: %s", error)
+    else:
+        log.info("SIGHUP: the certificate was read again")
 
 
 async def _close(engine: LogEngine) -> int:

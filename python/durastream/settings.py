@@ -170,7 +170,8 @@ SETTINGS: tuple[Setting, ...] = (
         ("host", _host, "127.0.0.1", "HOST", "address to listen on"),
         ("port", _port, "4437", "PORT", "port to listen on; 0 takes a free one and prints it"),
         ("listener", _one_of(LISTENERS), "hypercorn", "NAME",
-         "hypercorn, or native: faster, HTTP/1.1 without TLS as yet"),
+         "native, in Rust, or hypercorn, in Python"),
+        ("unix", Path, None, "PATH", "Unix socket to listen on as well, without TLS; native only"),
         ("tls_cert", _file, None, "FILE", "PEM certificate chain; serves https, with ALPN"),
         ("tls_key", _file, None, "FILE", "PEM private key of the certificate"),
     ),
@@ -265,10 +266,9 @@ class Settings:
             raise SettingError(
                 given, f"needs {lacks} as well; give both, or neither for plain http"
             )
-        if self.listener == "native" and self.tls_cert is not None:
+        if self.listener != "native" and self.unix is not None:
             raise SettingError(
-                "--listener",
-                "native serves no TLS as yet; give --listener hypercorn, or leave --tls-cert out",
+                "--unix", "only the native listener has it; give --listener native, or leave it out"
             )
         if self.max_body > MAX_FRAME_BYTES:
             raise SettingError("--max-body", f"{self.max_body} is too large; give at most 1GiB")

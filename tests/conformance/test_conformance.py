@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from durastream.settings import LISTENERS
 from support.server import Server
 
 HERE = Path(__file__).parent
@@ -25,14 +24,13 @@ LEFT_OUT_TESTS = 6
 
 @pytest.mark.conformance
 @pytest.mark.timeout(SUITE_SECONDS + 60)
-@pytest.mark.parametrize("listener", LISTENERS)
 def test_the_official_suite_passes_but_for_subscriptions(
     listener: str,
     server_factory: Callable[..., Server],
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS), "--listener", listener)
+    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS))
     report = run_suite(server.url, tmp_path / "report.json")
 
     cases = [case for file in report["testResults"] for case in file["assertionResults"]]

@@ -9,6 +9,7 @@ from typing import Self
 import httpx
 import pytest
 
+from durastream.settings import LISTENERS
 from support.server import Server
 
 from . import wire
@@ -65,10 +66,12 @@ class Room:
         return wire.connection(self.url, timeout)
 
 
-@pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server with small limits for the whole folder; nothing done here may end it."""
-    limits = ("--max-body", str(MAX_BODY), "--long-poll-timeout", "2")
+@pytest.fixture(scope="session", params=LISTENERS)
+def shared_server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One server of each listener with small limits for the whole folder; nothing may end it."""
+    limits = ("--listener", request.param, "--max-body", str(MAX_BODY), "--long-poll-timeout", "2")
     server = Server(tmp_path_factory.mktemp("http") / "data", limits)
     server.start()
     yield server

@@ -10,14 +10,18 @@ import httpx
 import pytest
 
 from conftest import ServerFactory
-from durastream.settings import SettingError, Settings
 from support.server import COMMAND, Server
 
 NATIVE = ("--listener", "native")
 
 
+@pytest.fixture
+def listener() -> str:
+    return "native"
+
+
 def test_it_serves_and_keeps_what_it_acknowledged(server_factory: ServerFactory) -> None:
-    server = server_factory(*NATIVE)
+    server = server_factory()
     stream = f"{server.url}/v1/stream/a"
     assert httpx.put(stream, content=b"one ").status_code == 201
     typed = {"Content-Type": "application/octet-stream"}
@@ -31,7 +35,7 @@ def test_it_serves_and_keeps_what_it_acknowledged(server_factory: ServerFactory)
 def test_a_signal_ends_live_reads_in_order(
     server_factory: ServerFactory, number: signal.Signals
 ) -> None:
-    server = server_factory(*NATIVE)
+    server = server_factory()
     stream = f"{server.url}/v1/stream/a"
     httpx.put(stream, content=b"x")
     with httpx.stream("GET", stream, params={"offset": "-1", "live": "sse"}) as response:
@@ -45,7 +49,7 @@ def test_a_signal_ends_live_reads_in_order(
 
 
 def test_a_second_signal_does_not_wait_for_the_grace(server_factory: ServerFactory) -> None:
-    server = server_factory(*NATIVE, "--shutdown-grace", "60")
+    server = server_factory("--shutdown-grace", "60")
     head = b"PUT /v1/stream/a HTTP/1.1\r\nHost: t\r\nContent-Length: 9\r\n\r\nhalf"
     with socket.create_connection(("127.0.0.1", server.port)) as peer:
         peer.sendall(head)
@@ -54,14 +58,6 @@ def test_a_second_signal_does_not_wait_for_the_grace(server_factory: ServerFacto
         time.sleep(0.3)
         assert server.process.poll() is None
         server.stop()
-
-
-def test_tls_is_refused_until_it_serves_it(tmp_path: Path) -> None:
-    file = tmp_path / "some.pem"
-    file.touch()
-    flags = {"listener": "native", "tls_cert": str(file), "tls_key": str(file)}
-    with pytest.raises(SettingError, match="--listener: native serves no TLS"):
-        Settings(flags, {})
 
 
 def test_a_port_in_use_is_named_with_its_cure(server: Server, tmp_path: Path) -> None:

@@ -63,6 +63,15 @@ impl Router {
         })
     }
 
+    /// Whether a raw path is below a base path and no control API's.
+    pub(crate) fn is_stream(&self, path: &[u8]) -> bool {
+        self.below(path).is_some_and(|below| match below.first() {
+            // Only these can be a spelling of the reserved name.
+            Some(b'_' | b'%') => !matches!(target(below), Ok(Target::Control)),
+            _ => true,
+        })
+    }
+
     /// What a raw path names; `None` when it is below no base path.
     pub(crate) fn resolve(&self, path: &[u8]) -> Result<Option<Target>, Problem> {
         self.below(path).map(target).transpose()

@@ -70,6 +70,12 @@ impl Service {
         self.shared.router.below(path).is_some()
     }
 
+    /// Whether a request for this raw path is an operation on a stream, sound or not: below a base path,
+    /// and no control API's.
+    pub fn serves(&self, path: &[u8]) -> bool {
+        self.shared.router.is_stream(path)
+    }
+
     /// Begins to answer a request. Never blocks.
     pub fn begin(&self, head: &RequestHead<'_>) -> Exchange {
         Exchange::begin(Arc::clone(&self.shared), head)

@@ -1,16 +1,17 @@
 //! The native listener, started and stopped from Python.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use durastream_server::{Limits, Listener, StartError};
-use pyo3::exceptions::PyOSError;
+use durastream_server::{Address, Limits, Listener, StartError, TlsFiles, Upstream};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::input;
 use crate::process::PerProcess;
 use crate::service::Service;
 
-/// An HTTP/1.1 listener on threads of its own.
+/// An HTTP/1.1 and HTTP/2 listener on threads of its own.
 #[pyclass(frozen, module = "durastream._native")]
 pub(crate) struct NativeListener(PerProcess<Listener>);
 
@@ -18,8 +19,9 @@ pub(crate) struct NativeListener(PerProcess<Listener>);
 impl NativeListener {
     #[new]
     #[pyo3(signature = (
-        service, host, port, *, max_connections=None, max_header_bytes=None, max_upload_bytes=None,
-        keep_alive=None, stall=None,
+        service, host, port, *, unix=None, tls=None, upstream=None, own_paths=Vec::new(), loops=None,
+        max_connections=None, max_header_bytes=None, max_upload_bytes=None,
+        max_streams_per_connection=None, keep_alive=None, stall=None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -27,24 +29,50 @@ impl NativeListener {
     )]
     fn start(
         service: &Service,
-        host: &str,
+        host: String,
         port: u16,
+        unix: Option<PathBuf>,
+        tls: Option<(PathBuf, PathBuf)>,
+        upstream: Option<PathBuf>,
+        own_paths: Vec<String>,
+        loops: Option<usize>,
         max_connections: Option<usize>,
         max_header_bytes: Option<usize>,
         max_upload_bytes: Option<usize>,
+        max_streams_per_connection: Option<usize>,
         keep_alive: Option<f64>,
         stall: Option<f64>,
     ) -> PyResult<Self> {
         let seconds = |given: Option<f64>| given.map(input::seconds).transpose();
         let mut limits = Limits::default();
+        limits.loops = loops.unwrap_or(limits.loops);
         limits.max_connections = max_connections.unwrap_or(limits.max_connections);
         limits.max_header_bytes = max_header_bytes.unwrap_or(limits.max_header_bytes);
         limits.max_upload_bytes = max_upload_bytes.unwrap_or(limits.max_upload_bytes);
+        limits.max_streams_per_connection =
+            max_streams_per_connection.unwrap_or(limits.max_streams_per_connection);
         limits.keep_alive = seconds(keep_alive)?.unwrap_or(limits.keep_alive);
         limits.stall = seconds(stall)?.unwrap_or(limits.stall);
-        let listener = Listener::start(service.core()?.clone(), host, port, limits)
+        let at = Address {
+            host,
+            port,
+            unix,
+            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
+        };
+        let upstream = Upstream {
+            socket: upstream,
+            own_paths,
+        };
+        let listener = Listener::start(service.core()?.clone(), &at, upstream, limits)
             .map_err(|error| cannot_start(&error))?;
         Ok(Self(PerProcess::new(listener)))
+    }
+
+    /// Reads the certificate again, for connections to come. Raises ValueError when it cannot be used; the
+    /// one before is served then.
+    fn reload_certificate(&self) -> PyResult<()> {
+        let reloaded = self.0.get()?.reload_certificate();
+        reloaded.map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// The port it listens on.
@@ -73,8 +101,14 @@ impl NativeListener {
 }
 
 fn cannot_start(error: &StartError) -> PyErr {
-    let (StartError::Bind { source, .. } | StartError::System(source)) = error else {
-        return PyOSError::new_err(error.to_string());
+    let source = match error {
+        StartError::Bind { source, .. } | StartError::System(source) => source,
+        StartError::Unix { path, source } => {
+            let number = source.raw_os_error();
+            return PyOSError::new_err((number, source.to_string(), path.clone()));
+        }
+        // Of the certificate.
+        error => return PyValueError::new_err(error.to_string()),
     };
     match source.raw_os_error() {
         Some(number) => PyOSError::new_err((number, source.to_string())),

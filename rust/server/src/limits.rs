@@ -12,6 +12,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Request line and header fields of one request, in bytes; default 64 KiB.
     pub max_header_bytes: usize,
+    /// HTTP/2 requests in flight on one connection; default 100.
+    pub max_streams_per_connection: usize,
     /// Request bodies being received at once, all together, in bytes; default 1 GiB.
     pub max_upload_bytes: usize,
     /// How long a connection may be idle, or take to send a request head; default 75 s.
@@ -30,6 +32,7 @@ impl Default for Limits {
             loops: std::thread::available_parallelism().map_or(1, usize::from),
             max_connections: 10_000,
             max_header_bytes: 64 << 10,
+            max_streams_per_connection: 100,
             max_upload_bytes: 1 << 30,
             keep_alive: Duration::from_secs(75),
             stall: Duration::from_secs(30),

@@ -102,7 +102,6 @@ const REFUSED: &[(&str, u16, &str)] = &[
         505,
         "GET /v1/stream/a HTTP/3.0\r\nHost: t\r\n\r\n",
     ),
-    ("an HTTP/2 preface", 505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     (
         "a relative target",
         400,
@@ -198,4 +197,47 @@ fn many_small_fields_are_taken() {
         .ask(&format!("GET {A}"), &fields, b"")
         .answer();
     assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_refusal_is_framed_for_its_own_request_and_not_for_the_one_before() {
+    let listener = serve(|_| {});
+    create(&listener, A, b"x");
+    let mut peer = Peer::of(&listener);
+    peer.send(format!(
+        "HEAD {A} HTTP/1.1\r\nHost: t\r\n\r\nnonsense\r\n\r\n"
+    ));
+    assert_eq!(peer.head().status, 200);
+    let refusal = peer.answer();
+    assert_eq!(refusal.status, 400);
+    assert!(
+        String::from_utf8(refusal.body)
+            .unwrap()
+            .contains("request line")
+    );
+    assert!(peer.is_closed());
+}
+
+#[test]
+fn bytes_behind_the_last_request_spoil_no_answer() {
+    let listener = serve(|_| {});
+    create(&listener, A, b"kept");
+    for trailing in ["\r\n", "nonsense\r\n\r\n", &"x".repeat(300_000)] {
+        let mut peer = Peer::of(&listener);
+        peer.send(format!(
+            "GET {A} HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n{trailing}"
+        ));
+        assert_eq!(peer.answer().body, b"kept");
+        assert!(peer.is_closed());
+    }
+}
+
+#[test]
+fn an_http_2_preface_behind_a_request_is_no_http_2() {
+    let listener = serve(|_| {});
+    let mut peer = Peer::of(&listener);
+    peer.send("OPTIONS / HTTP/1.1\r\nHost: t\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert_eq!(peer.answer().status, 204);
+    assert_eq!(peer.answer().status, 505);
+    assert!(peer.is_closed());
 }

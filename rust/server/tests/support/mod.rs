@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use durastream_engine::{Engine, Options};
 use durastream_protocol::{Config, Service};
-use durastream_server::{Limits, Listener};
+use durastream_server::{Address, Limits, Listener, Upstream};
 
 /// A running listener with two loops, and limits that `adjust` may change.
 pub(crate) fn serve(adjust: impl FnOnce(&mut Limits)) -> Listener {
@@ -17,7 +17,15 @@ pub(crate) fn serve(adjust: impl FnOnce(&mut Limits)) -> Listener {
     adjust(&mut limits);
     let engine = Engine::in_memory(Options::default()).unwrap();
     let service = Service::new(engine, Config::default()).unwrap();
-    Listener::start(service, "127.0.0.1", 0, limits).unwrap()
+    Listener::start(service, &local(), Upstream::default(), limits).unwrap()
+}
+
+/// A free port of this machine.
+pub(crate) fn local() -> Address {
+    Address {
+        host: "127.0.0.1".to_owned(),
+        ..Address::default()
+    }
 }
 
 /// One response.

@@ -1,27 +1,25 @@
 //! One connection: what it waits for, and what it reads.
 
 use std::io;
-use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use durastream_engine::{CompletionSink, Wake};
-use durastream_protocol::{Exchange, RequestHead, Response};
+use durastream_protocol::{Exchange, RequestHead};
 
-use crate::body::Body;
-use crate::desk::{Desk, Share};
-use crate::head::{self, Framing, Length, Refused, Scan};
-use crate::input::{Fill, Input};
-use crate::output::Output;
-use crate::{Limits, probes};
+use super::body::Body;
+use super::head::{self, Framing, Refused, Scan};
+use super::input::{Fill, Input};
+use super::output::Output;
+use super::relay::{Handover, Relay};
+use crate::Limits;
+use crate::loops::desk::{Desk, Share};
+use crate::socket::{Plain, Socket};
 
+/// What a client that speaks HTTP/2 sends first (RFC 9113 section 3.4), as far as it looks like a head.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// Steps of one connection in one turn, so that a busy one leaves time to the others.
 const STEPS_PER_TURN: usize = 64;
-/// A body rest up to this is read and dropped to keep the connection; a longer one ends it.
-pub(crate) const KEEP_ALIVE_DRAIN: u64 = 64 << 10;
-/// How much of a declared body is made room for before it arrives.
-const BODY_RESERVE: usize = 1 << 20;
 /// How long a client over the limit of connections has to say something, so that it can be told.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
@@ -34,6 +32,8 @@ pub(crate) enum Fate {
     Again,
     /// It is over.
     Closed,
+    /// It speaks HTTP/2: another is to serve it.
+    Http2,
 }
 
 /// What to do after a step.
@@ -41,6 +41,7 @@ pub(crate) enum Flow {
     Go,
     Stop,
     Close,
+    Http2,
 }
 
 /// What a connection is at.
@@ -59,6 +60,8 @@ pub(crate) enum Phase {
     },
     /// The exchange is with a blocking thread.
     Blocked,
+    /// Another listener answers.
+    Relaying,
     /// Drops the rest of a request body, at most so many bytes.
     Discard { left: u64 },
     /// Sends nothing more; drops what the peer still sends. Closing at once would reset the
@@ -66,23 +69,24 @@ pub(crate) enum Phase {
     Linger { left: u64, shut: bool },
     /// One of too many: waits for the request, to refuse it.
     Refusing,
-    /// Closes once everything is written.
+    /// Closes once everything is written, unless the peer has sent more meanwhile.
     Closing,
 }
 
 /// One connection.
 pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
+    pub(crate) socket: Socket,
     pub(crate) input: Input,
     pub(crate) output: Output,
     pub(crate) phase: Phase,
     pub(crate) exchange: Option<Box<Exchange>>,
+    pub(crate) relay: Option<Box<Relay>>,
     pub(crate) framing: Framing,
     /// What is left of the request body.
     pub(crate) body: Body,
     /// What is there of it.
-    collected: Vec<u8>,
-    upload: Option<Share>,
+    pub(super) collected: Vec<u8>,
+    pub(super) upload: Option<Share>,
     scan: Scan,
     /// When the phase began, or its peer last did something.
     pub(crate) since: Instant,
@@ -92,23 +96,25 @@ pub(crate) struct Connection {
     pub(crate) chunked: bool,
     /// Where the loop's timers have it.
     pub(crate) timer: Option<Instant>,
+    /// A request was read, or is being refused: what follows cannot be HTTP/2.
+    used: bool,
     /// Its part in the count of connections, or of refusals.
-    _counted: Share,
+    pub(crate) counted: Share,
 }
 
 /// What a request head led to.
 enum Opened {
     Exchange(Box<Exchange>),
-    Answer(Response),
+    Elsewhere(Box<Handover>),
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, refused: bool, now: Instant, counted: Share) -> Self {
+    pub(crate) fn new(socket: Socket, refused: bool, now: Instant, counted: Share) -> Self {
         let mut input = Input::default();
         // What came before it was registered has no event.
         input.notice(true, false);
         Self {
-            stream,
+            socket,
             input,
             output: Output::default(),
             phase: if refused {
@@ -117,13 +123,8 @@ impl Connection {
                 Phase::Head
             },
             exchange: None,
-            framing: Framing {
-                http11: true,
-                keep_alive: false,
-                expects: false,
-                is_head: false,
-                length: Length::Known(0),
-            },
+            relay: None,
+            framing: Framing::default(),
             body: Body::Ended,
             collected: Vec::new(),
             upload: None,
@@ -132,7 +133,8 @@ impl Connection {
             close: false,
             chunked: false,
             timer: None,
-            _counted: counted,
+            used: refused,
+            counted,
         }
     }
 
@@ -146,7 +148,7 @@ impl Connection {
 
     fn advance(&mut self, desk: &mut Desk) -> io::Result<Fate> {
         for _ in 0..STEPS_PER_TURN {
-            if !self.output.flush(&self.stream, desk.now)? {
+            if !self.output.flush(&mut self.socket, desk.now)? {
                 return Ok(Fate::Open);
             }
             let flow = match self.phase {
@@ -162,15 +164,17 @@ impl Connection {
                     }
                 }
                 Phase::Blocked => Flow::Stop,
+                Phase::Relaying => self.relay(desk)?,
                 Phase::Discard { left } => self.discard(desk, left)?,
                 Phase::Linger { left, shut } => self.linger(desk, left, shut)?,
                 Phase::Refusing => self.refuse_connection(desk)?,
-                Phase::Closing => Flow::Close,
+                Phase::Closing => self.close_or_linger(desk)?,
             };
             match flow {
                 Flow::Go => {}
                 Flow::Stop => return Ok(Fate::Open),
                 Flow::Close => return Ok(Fate::Closed),
+                Flow::Http2 => return Ok(Fate::Http2),
             }
         }
         Ok(Fate::Again)
@@ -238,38 +242,56 @@ impl Connection {
             Phase::Waiting { until, .. } => until,
             Phase::Linger { .. } => Some(self.since + limits.linger),
             Phase::Refusing => Some(self.since + REFUSAL_TIME),
+            Phase::Relaying => {
+                let awaits_body = self.relay.as_ref().is_some_and(|relay| relay.awaits_body);
+                awaits_body.then_some(self.since + limits.stall)
+            }
             Phase::Running | Phase::Blocked | Phase::Closing => None,
         }
     }
 
     /// Whether its peer has kept us waiting too long.
     pub(crate) fn is_overdue(&self, desk: &Desk) -> bool {
-        let waits_for_log = self.output.is_empty() && matches!(self.phase, Phase::Waiting { .. });
+        let waits_for_log =
+            self.output.since().is_none() && matches!(self.phase, Phase::Waiting { .. });
         !waits_for_log
             && self
                 .deadline(&desk.limits)
                 .is_some_and(|deadline| deadline <= desk.now)
     }
 
-    fn fill(&mut self, desk: &mut Desk) -> io::Result<Fill> {
-        self.input.fill(&self.stream, &mut desk.scratch)
+    pub(super) fn fill(&mut self, desk: &mut Desk) -> io::Result<Fill> {
+        self.input.fill(&mut self.socket, &mut desk.scratch)
+    }
+
+    /// The socket, for another to serve.
+    pub(crate) fn into_plain(self) -> Option<(Plain, Share)> {
+        match self.socket {
+            Socket::Plain(plain) => Some((plain, self.counted)),
+            Socket::Tls(_) => None,
+        }
+    }
+
+    /// All bytes read and not used, for whoever serves the connection from now on.
+    pub(crate) fn take_input(&mut self) -> Vec<u8> {
+        let bytes = self.input.bytes().to_vec();
+        self.input.discard();
+        bytes
     }
 
     fn read_head(&mut self, desk: &mut Desk) -> io::Result<Flow> {
         let limit = desk.limits.max_header_bytes;
         let end = match self.scan.end(self.input.bytes()) {
-            Err(refused) => return self.refuse(desk, refused),
+            Err(refused) => return self.refuse_head(desk, refused),
             Ok(end) => end,
         };
         if end.unwrap_or(self.input.bytes().len()) > limit {
             let detail = "the request head is longer than this server takes";
-            return self.refuse(
-                desk,
-                Refused {
-                    status: 431,
-                    detail,
-                },
-            );
+            let refused = Refused {
+                status: 431,
+                detail,
+            };
+            return self.refuse_head(desk, refused);
         }
         let Some(end) = end else {
             let was_idle = self.input.is_empty();
@@ -285,13 +307,26 @@ impl Connection {
             });
         };
         let raw = self.input.bytes().get(..end).unwrap_or_default();
-        let opened = head::parse(raw, &desk.local, |head, framing| {
-            (open(desk, head), framing)
+        if raw == PREFACE && !self.used && !self.socket.is_tls() {
+            return Ok(Flow::Http2);
+        }
+        self.used = true;
+        let scheme = if self.socket.is_tls() {
+            "https"
+        } else {
+            "http"
+        };
+        let place = head::Place {
+            scheme,
+            authority: &desk.local,
+        };
+        let opened = head::parse(raw, place, |head, target, framing| {
+            open(desk, head, target).map(|opened| (opened, framing))
         });
         self.scan = Scan::default();
         self.input.consume(end);
-        match opened {
-            Err(refused) => self.refuse(desk, refused),
+        match opened.and_then(|opened| opened) {
+            Err(refused) => self.refuse_head(desk, refused),
             Ok((opened, framing)) => {
                 self.framing = framing;
                 self.body = Body::of(framing.length);
@@ -302,10 +337,17 @@ impl Connection {
                         self.phase = Phase::Running;
                         Ok(Flow::Go)
                     }
-                    Opened::Answer(response) => self.respond(desk, response),
+                    Opened::Elsewhere(handover) => Ok(self.hand_over(desk, *handover, framing)),
                 }
             }
         }
+    }
+
+    fn refuse_head(&mut self, desk: &mut Desk, refused: Refused) -> io::Result<Flow> {
+        // The request before it had a framing of its own.
+        self.framing = Framing::default();
+        self.used = true;
+        self.refuse(desk, refused)
     }
 
     /// Answers something that is not HTTP as it should be; the connection ends.
@@ -321,167 +363,12 @@ impl Connection {
         let response = desk.service.problem(refused.status, title, refused.detail);
         self.respond(desk, response)
     }
-
-    fn read_body(&mut self, desk: &mut Desk, limit: usize) -> io::Result<Flow> {
-        if let Body::Length(left) = self.body
-            && self.collected.is_empty()
-            && let Ok(left) = usize::try_from(left)
-            && let Some(whole) = self.input.bytes().get(..left)
-        {
-            let whole = Bytes::copy_from_slice(whole);
-            self.input.consume(left);
-            self.body = Body::Ended;
-            self.take_body(whole);
-            return Ok(Flow::Go);
-        }
-        if let Body::Length(left) = self.body
-            && self.collected.capacity() == 0
-        {
-            let room = usize::try_from(left).map_or(BODY_RESERVE, |left| left.min(BODY_RESERVE));
-            self.collected.reserve_exact(room);
-        }
-        let taken = self
-            .body
-            .take(self.input.bytes(), &mut self.collected, limit);
-        match taken {
-            Ok(used) => self.input.consume(used),
-            Err(bad) => {
-                self.release_body();
-                let detail = bad.0;
-                return self.refuse(
-                    desk,
-                    Refused {
-                        status: 400,
-                        detail,
-                    },
-                );
-            }
-        }
-        if self.collected.len() > limit {
-            self.release_body();
-            if let Some(exchange) = &mut self.exchange {
-                exchange.body_too_large(None);
-            }
-            self.phase = Phase::Running;
-            return Ok(Flow::Go);
-        }
-        if self.body.ended() {
-            let mut whole = std::mem::take(&mut self.collected);
-            self.release_body();
-            // The log may keep it for readers: not with room that nobody uses.
-            whole.shrink_to_fit();
-            self.take_body(Bytes::from(whole));
-            return Ok(Flow::Go);
-        }
-        let upload = self
-            .upload
-            .get_or_insert_with(|| Share::new(&desk.counts, |counts| &counts.uploads));
-        let total = upload.resize(self.collected.len());
-        let most = desk.limits.max_upload_bytes;
-        if total > most {
-            self.release_body();
-            return self.too_many_uploads(desk, total, most);
-        }
-        Ok(match self.fill(desk)? {
-            Fill::Some => {
-                self.since = desk.now;
-                Flow::Go
-            }
-            Fill::Nothing => Flow::Stop,
-            Fill::End => Flow::Close,
-        })
-    }
-
-    fn take_body(&mut self, body: Bytes) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.body(body);
-        }
-        self.phase = Phase::Running;
-    }
-
-    fn release_body(&mut self) {
-        self.collected = Vec::new();
-        self.upload = None;
-    }
-
-    fn too_many_uploads(&mut self, desk: &mut Desk, total: usize, most: usize) -> io::Result<Flow> {
-        self.exchange = None;
-        let detail = format!(
-            "Request bodies of {total} bytes are being received at once and {most} are allowed; \
-             try again later."
-        );
-        let mut response = desk.service.problem(503, "Too many uploads", &detail);
-        response
-            .headers
-            .push(("retry-after", Bytes::from_static(b"1")));
-        self.respond(desk, response)
-    }
-
-    /// Drops the rest of a body whose request is answered already.
-    fn discard(&mut self, desk: &mut Desk, left: u64) -> io::Result<Flow> {
-        let mut dropped = Vec::new();
-        match self.body.take(self.input.bytes(), &mut dropped, usize::MAX) {
-            Ok(used) => self.input.consume(used),
-            // It was answered; what follows cannot be understood.
-            Err(_) => return Ok(Flow::Close),
-        }
-        let left = left.checked_sub(dropped.len() as u64);
-        if self.body.ended() {
-            self.next_request(desk);
-            return Ok(Flow::Go);
-        }
-        let Some(left) = left else {
-            return Ok(Flow::Close);
-        };
-        self.phase = Phase::Discard { left };
-        Ok(match self.fill(desk)? {
-            Fill::Some => {
-                self.since = desk.now;
-                Flow::Go
-            }
-            Fill::Nothing => Flow::Stop,
-            Fill::End => Flow::Close,
-        })
-    }
-
-    fn linger(&mut self, desk: &mut Desk, left: u64, shut: bool) -> io::Result<Flow> {
-        if !shut {
-            self.stream.shutdown(Shutdown::Write)?;
-            self.since = desk.now;
-        }
-        let Some(left) = left.checked_sub(self.input.discard() as u64) else {
-            return Ok(Flow::Close);
-        };
-        self.phase = Phase::Linger { left, shut: true };
-        Ok(match self.fill(desk)? {
-            Fill::Some => Flow::Go,
-            Fill::Nothing => Flow::Stop,
-            Fill::End => Flow::Close,
-        })
-    }
-
-    /// The request first: closing over unread bytes would reset the answer away.
-    fn refuse_connection(&mut self, desk: &mut Desk) -> io::Result<Flow> {
-        match self.fill(desk)? {
-            Fill::Nothing => return Ok(Flow::Stop),
-            Fill::End => return Ok(Flow::Close),
-            Fill::Some => self.input.discard(),
-        };
-        let detail = format!(
-            "The server allows {} connections at once and all are taken; try again later.",
-            desk.limits.max_connections
-        );
-        self.close = true;
-        // The head was not parsed: what follows it is dropped like a body.
-        self.body = Body::Length(u64::MAX);
-        let response = desk.service.problem(503, "Too many connections", &detail);
-        self.respond(desk, response)
-    }
 }
 
-fn open(desk: &Desk, head: &RequestHead<'_>) -> Opened {
-    match probes::answer(&desk.service, desk.stopping, head) {
-        Some(response) => Opened::Answer(response),
-        None => Opened::Exchange(Box::new(desk.service.begin(head))),
+fn open(desk: &Desk, head: &RequestHead<'_>, target: &str) -> Result<Opened, Refused> {
+    match desk.routes.elsewhere(&desk.service, head.method, head.path) {
+        Some(socket) => Handover::new(socket.clone(), head, target)
+            .map(|handover| Opened::Elsewhere(Box::new(handover))),
+        None => Ok(Opened::Exchange(Box::new(desk.service.begin(head)))),
     }
 }

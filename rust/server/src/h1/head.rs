@@ -97,11 +97,33 @@ pub(crate) struct Framing {
     pub(crate) length: Length,
 }
 
-/// Parses one whole head and calls `take` with it.
+impl Default for Framing {
+    /// Of an answer to nobody knows what.
+    fn default() -> Self {
+        Self {
+            http11: true,
+            keep_alive: false,
+            expects: false,
+            is_head: false,
+            length: Length::Known(0),
+        }
+    }
+}
+
+/// Where a request arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// `http` or `https`.
+    pub(crate) scheme: &'a str,
+    /// Host and port, for clients that give none.
+    pub(crate) authority: &'a str,
+}
+
+/// Parses one whole head and calls `take` with it and its target from the path on.
 pub(crate) fn parse<T>(
     raw: &[u8],
-    local: &str,
-    take: impl FnOnce(&RequestHead<'_>, Framing) -> T,
+    place: Place<'_>,
+    take: impl FnOnce(&RequestHead<'_>, &str, Framing) -> T,
 ) -> Result<T, Refused> {
     let mut fields = [httparse::EMPTY_HEADER; USUAL_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -110,10 +132,10 @@ pub(crate) fn parse<T>(
             let mut fields = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
             let mut request = httparse::Request::new(&mut fields);
             request.parse(raw).map_err(refusal)?;
-            understand(&request, local, take)
+            understand(&request, place, take)
         }
         Err(error) => Err(refusal(error)),
-        Ok(_) => understand(&request, local, take),
+        Ok(_) => understand(&request, place, take),
     }
 }
 
@@ -135,8 +157,8 @@ fn refusal(error: httparse::Error) -> Refused {
 
 fn understand<T>(
     request: &httparse::Request<'_, '_>,
-    local: &str,
-    take: impl FnOnce(&RequestHead<'_>, Framing) -> T,
+    place: Place<'_>,
+    take: impl FnOnce(&RequestHead<'_>, &str, Framing) -> T,
 ) -> Result<T, Refused> {
     let (Some(method), Some(target), Some(version)) =
         (request.method, request.path, request.version)
@@ -172,11 +194,11 @@ fn understand<T>(
         path,
         query: query.strip_prefix(b"?").unwrap_or(query),
         headers,
-        scheme: "http",
-        authority: authority.or(host).unwrap_or(local),
+        scheme: place.scheme,
+        authority: authority.or(host).unwrap_or(place.authority),
         prefix: "",
     };
-    Ok(take(&head, framing))
+    Ok(take(&head, target, framing))
 }
 
 /// The authority of an absolute target, and the target from its path on (RFC 9112 section 3.2).
@@ -336,7 +358,8 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(raw in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = scan(&raw, &[]);
-            let _ = parse(&raw, "local", |_, _| ());
+            let place = Place { scheme: "http", authority: "local" };
+            let _ = parse(&raw, place, |_, _, _| ());
         }
     }
 

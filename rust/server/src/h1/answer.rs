@@ -1,7 +1,5 @@
 //! Response heads on the wire.
 
-use durastream_protocol::Response;
-
 /// How a response is framed and what becomes of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Manner {
@@ -14,16 +12,21 @@ pub(crate) struct Manner {
 }
 
 /// Appends a response's head to `out`.
-pub(crate) fn encode(out: &mut Vec<u8>, response: &Response, date: &str, manner: Manner) {
+pub(crate) fn encode<'a>(
+    out: &mut Vec<u8>,
+    status: u16,
+    fields: impl Iterator<Item = (&'a str, &'a [u8])>,
+    date: &str,
+    manner: Manner,
+) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    let status = response.status;
     for digit in [status / 100, status / 10 % 10, status % 10] {
         out.push(b'0' + (digit % 10) as u8);
     }
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (name, value) in &response.headers {
+    for (name, value) in fields {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         out.extend_from_slice(value);
@@ -48,19 +51,28 @@ fn reason(status: u16) -> &'static str {
         200 => "OK",
         201 => "Created",
         204 => "No Content",
+        202 => "Accepted",
+        301 => "Moved Permanently",
+        302 => "Found",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         409 => "Conflict",
         410 => "Gone",
         412 => "Precondition Failed",
+        415 => "Unsupported Media Type",
+        422 => "Unprocessable Content",
         413 => "Content Too Large",
         429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",

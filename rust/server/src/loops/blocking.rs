@@ -9,7 +9,7 @@ use std::thread;
 use durastream_protocol::Exchange;
 use parking_lot::Mutex;
 
-use crate::mailbox::Mailbox;
+use super::mailbox::Mailbox;
 
 /// Threads that may block.
 const THREADS: usize = 4;

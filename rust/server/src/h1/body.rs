@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::head::Length;
+use super::head::Length;
 
 /// Longest line with a chunk's size and extensions.
 const SIZE_LINE: usize = 1024;

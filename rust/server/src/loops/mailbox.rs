@@ -1,7 +1,6 @@
 //! What reaches a loop from other threads: one list and one eventfd.
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -10,10 +9,17 @@ use durastream_protocol::Exchange;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::desk::Share;
+use crate::side::forward::Relayed;
+use crate::socket::Socket;
+
 /// An accepted connection.
-#[derive(Debug)]
 pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
+    pub(crate) socket: Socket,
+    /// Its part in the count of connections, once it has one.
+    pub(crate) counted: Option<Share>,
+    /// It begins with a TLS handshake.
+    pub(crate) tls: bool,
 }
 
 /// Everything that arrived since the last look.
@@ -24,6 +30,8 @@ pub(crate) struct Letters {
     pub(crate) accepted: Vec<Accepted>,
     /// Exchanges back from the blocking threads, by token; none if its reading failed.
     pub(crate) unblocked: Vec<(u64, Option<Box<Exchange>>)>,
+    /// News of requests that another listener answers, by token.
+    pub(crate) relayed: Vec<(u64, Relayed)>,
     /// Finish until then.
     pub(crate) stop: Option<Instant>,
 }
@@ -33,6 +41,7 @@ impl Letters {
         self.wakes.is_empty()
             && self.accepted.is_empty()
             && self.unblocked.is_empty()
+            && self.relayed.is_empty()
             && self.stop.is_none()
     }
 }

@@ -3,22 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use durastream_protocol::Service;
-use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+use tokio::sync::mpsc::UnboundedSender;
 
+use super::blocking::Job;
+use super::mailbox::Mailbox;
 use crate::Limits;
-use crate::blocking::Job;
-use crate::mailbox::Mailbox;
+use crate::date::Clock;
+use crate::h1::chunks::Framed;
+use crate::routes::Routes;
+use crate::side::Order;
 
 /// Bytes read from a socket at once.
 const SCRATCH_BYTES: usize = 64 << 10;
-const DATE: &[BorrowedFormatItem<'_>] = format_description!(
-    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-);
 
 /// Counts of the whole listener.
 #[derive(Debug, Default)]
@@ -71,15 +70,15 @@ pub(crate) struct Desk {
     pub(crate) service: Service,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) blocking: Sender<Job>,
+    pub(crate) side: UnboundedSender<Order>,
     /// Host and port of the listening socket, for clients that send no Host.
     pub(crate) local: String,
     /// When the turn began.
     pub(crate) now: Instant,
-    /// The `date` header's value.
-    pub(crate) date: String,
-    second: u64,
+    pub(crate) clock: Clock,
     /// The connection whose turn it is, as its token.
     pub(crate) current: u64,
     pub(crate) stopping: bool,
@@ -87,34 +86,44 @@ pub(crate) struct Desk {
     pub(crate) scratch: Box<[u8]>,
     /// For encoding a response.
     pub(crate) out: Vec<u8>,
+    /// Chunks that several connections send.
+    pub(crate) chunks: Framed,
     /// Connections whose exchange waits since this turn. They are registered at its end, so that
     /// what the turn appended is committed together.
     pub(crate) waiting: Vec<u32>,
 }
 
 impl Desk {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each thing that loops share"
+    )]
     pub(crate) fn new(
         service: Service,
         limits: Arc<Limits>,
         counts: Arc<Counts>,
+        routes: Arc<Routes>,
         mailbox: Arc<Mailbox>,
         blocking: Sender<Job>,
+        side: UnboundedSender<Order>,
         local: String,
     ) -> Self {
         Self {
             service,
             limits,
             counts,
+            routes,
             mailbox,
             blocking,
+            side,
             local,
             now: Instant::now(),
-            date: String::new(),
-            second: 0,
+            clock: Clock::default(),
             current: 0,
             stopping: false,
             scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
             out: Vec::new(),
+            chunks: Framed::default(),
             waiting: Vec::new(),
         }
     }
@@ -122,13 +131,6 @@ impl Desk {
     /// Looks at the clock; once a turn.
     pub(crate) fn tick(&mut self) {
         self.now = Instant::now();
-        let wall = SystemTime::now();
-        let second = wall
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
-        if second != self.second {
-            self.second = second;
-            self.date = OffsetDateTime::from(wall).format(DATE).unwrap_or_default();
-        }
+        self.clock.tick();
     }
 }

@@ -1,11 +1,12 @@
 //! Bytes on their way to a peer.
 
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, IoSlice, Write};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind, IoSlice};
 use std::time::Instant;
 
 use bytes::{Buf, Bytes};
+
+use crate::socket::Socket;
 
 /// Pieces handed to the system in one call.
 const PIECES: usize = 32;
@@ -24,10 +25,6 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
     /// Since when the peer has taken nothing that counts.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.since
@@ -45,10 +42,10 @@ impl Output {
     }
 
     /// Writes `bytes` at once if nothing waits; keeps a copy of what the socket does not take.
-    pub(crate) fn write(&mut self, mut stream: &TcpStream, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
         let mut written = 0;
         if self.pieces.is_empty() && !self.blocked {
-            written = match stream.write(bytes) {
+            written = match socket.write_vectored(&[IoSlice::new(bytes)]) {
                 Ok(written) => written,
                 Err(error) if is_transient(&error) => 0,
                 Err(error) => return Err(error),
@@ -60,7 +57,7 @@ impl Output {
     }
 
     /// Writes what the socket takes; whether that was all.
-    pub(crate) fn flush(&mut self, mut stream: &TcpStream, now: Instant) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self, socket: &mut Socket, now: Instant) -> io::Result<bool> {
         while !self.pieces.is_empty() && !self.blocked {
             let mut slices = [IoSlice::new(&[]); PIECES];
             let mut count = 0;
@@ -68,7 +65,7 @@ impl Output {
                 *slice = IoSlice::new(piece);
                 count += 1;
             }
-            match stream.write_vectored(slices.get(..count).unwrap_or_default()) {
+            match socket.write_vectored(slices.get(..count).unwrap_or_default()) {
                 Ok(written) => {
                     self.drop_front(written);
                     self.taken += written;
@@ -82,8 +79,10 @@ impl Output {
                 Err(error) => return Err(error),
             }
         }
-        if self.pieces.is_empty() {
-            self.pieces = VecDeque::new();
+        if self.pieces.is_empty() && socket.drain()? {
+            if self.pieces.capacity() > 0 {
+                self.pieces = VecDeque::new();
+            }
             self.since = None;
             self.taken = 0;
             return Ok(true);

@@ -1,6 +1,6 @@
 //! The connections of a loop, by number.
 
-use crate::connection::Connection;
+use crate::h1::connection::Connection;
 
 /// Connections by slot. A number is reused under another generation.
 #[derive(Default)]

@@ -1,7 +1,8 @@
 //! Bytes from a peer that were not used yet.
 
-use std::io::{self, ErrorKind, Read};
-use std::net::TcpStream;
+use std::io::{self, ErrorKind};
+
+use crate::socket::Socket;
 
 /// A buffer that outlives a request only up to this size.
 const KEPT_BYTES: usize = 1 << 10;
@@ -67,12 +68,12 @@ impl Input {
     }
 
     /// Reads once from the socket, by way of `scratch`.
-    pub(crate) fn fill(&mut self, mut stream: &TcpStream, scratch: &mut [u8]) -> io::Result<Fill> {
+    pub(crate) fn fill(&mut self, socket: &mut Socket, scratch: &mut [u8]) -> io::Result<Fill> {
         if !self.readable {
             return Ok(Fill::Nothing);
         }
         let read = loop {
-            match stream.read(scratch) {
+            match socket.read(scratch) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -81,7 +82,8 @@ impl Input {
             Ok(0) => Ok(Fill::End),
             Ok(size) => {
                 // A short read emptied the socket; news of the end comes as an event of its own.
-                self.readable = size == scratch.len() || self.hung_up;
+                self.readable =
+                    size == scratch.len() || self.hung_up || !socket.short_read_empties();
                 self.buffer.drain(..self.used);
                 self.used = 0;
                 self.buffer

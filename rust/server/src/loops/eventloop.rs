@@ -1,42 +1,30 @@
 //! One loop: events in, turns of connections, one hand-over to the committer at the end.
 
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use durastream_engine::CompletionSink;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
-use crate::connection::{Connection, Fate};
-use crate::desk::{Desk, Share};
-use crate::mailbox::{Accepted, Letters, Mailbox};
-use crate::slots::{Slots, slot_of};
-use crate::timers::Timers;
+use super::acceptor::Acceptor;
+use super::desk::{Desk, Share};
+use super::mailbox::{Accepted, Letters};
+use super::slots::{self, Slots, slot_of};
+use super::timers::Timers;
+use crate::h1::connection::{Connection, Fate};
+use crate::side::Order;
+use crate::socket::Socket;
 
 /// Events taken at once.
 const EVENTS: usize = 1024;
-/// Connections accepted in one turn.
-const ACCEPTS: usize = 64;
-/// Pause after the system refused a connection for want of descriptors or memory.
-const RETRY_ACCEPT: Duration = Duration::from_millis(100);
 /// Connections over the limit that are told so at once; others are just closed.
 const REFUSALS: usize = 64;
 /// No token of a connection: generations have 31 bits.
-const LISTENING: u64 = u64::MAX;
-const LETTERS: u64 = u64::MAX - 1;
-
-/// The socket that the first loop accepts from, for all loops in turn.
-pub(crate) struct Acceptor {
-    pub(crate) socket: TcpListener,
-    pub(crate) loops: Vec<Arc<Mailbox>>,
-    pub(crate) next: usize,
-    /// Not looked at before then.
-    pub(crate) paused: Option<Instant>,
-}
+const LETTERS: u64 = u64::MAX;
 
 /// One loop.
 pub(crate) struct EventLoop {
@@ -72,7 +60,9 @@ impl EventLoop {
             spare: Letters::default(),
             stop_at: None,
         };
-        this.listen(true)?;
+        if let Some(acceptor) = &this.acceptor {
+            acceptor.watch(&this.epoll, true)?;
+        }
         Ok(this)
     }
 
@@ -92,7 +82,7 @@ impl EventLoop {
             for event in events.drain(..) {
                 match event.data.u64() {
                     LETTERS => self.letters(),
-                    LISTENING => self.accept(),
+                    name if Acceptor::is_named(name) => self.accept(name),
                     name => self.event(name, event.flags),
                 }
             }
@@ -103,6 +93,7 @@ impl EventLoop {
             }
             self.overdue();
             self.hand_over();
+            self.desk.chunks.forget();
             if let Some(until) = self.stop_at
                 && (self.slots.is_empty() || until <= self.desk.now)
             {
@@ -115,7 +106,7 @@ impl EventLoop {
         if !self.again.is_empty() {
             return Some(Timespec::default());
         }
-        let paused = self.acceptor.as_ref().and_then(|acceptor| acceptor.paused);
+        let paused = self.acceptor.as_ref().and_then(Acceptor::paused);
         let next = [self.timers.next(), self.stop_at, paused]
             .into_iter()
             .flatten()
@@ -127,81 +118,57 @@ impl EventLoop {
         })
     }
 
-    fn listen(&self, on: bool) -> io::Result<()> {
-        if let Some(acceptor) = &self.acceptor {
-            if on {
-                let data = epoll::EventData::new_u64(LISTENING);
-                epoll::add(&self.epoll, &acceptor.socket, data, epoll::EventFlags::IN)?;
-            } else {
-                epoll::delete(&self.epoll, &acceptor.socket)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn accept(&mut self) {
+    fn accept(&mut self, name: u64) {
         let Some(acceptor) = &mut self.acceptor else {
             return;
         };
-        let (mut mine, mut failed) = (Vec::new(), None);
-        for _ in 0..ACCEPTS {
-            match acceptor.socket.accept() {
-                Ok((stream, _)) => {
-                    let loops = acceptor.loops.len().max(1);
-                    acceptor.next = (acceptor.next + 1) % loops;
-                    match acceptor.loops.get(acceptor.next) {
-                        Some(mailbox) if !Arc::ptr_eq(mailbox, &self.desk.mailbox) => {
-                            mailbox.put(|letters| letters.accepted.push(Accepted { stream }));
-                        }
-                        _ => mine.push(Accepted { stream }),
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => {
-                    use rustix::io::Errno;
-                    let scarce = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-                    if scarce.contains(&Errno::from_io_error(&error).unwrap_or(Errno::INTR)) {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-            }
+        let kept = acceptor.accept(name, &self.desk.mailbox, self.desk.now);
+        if acceptor.paused().is_some() {
+            self.watch_sockets(false);
         }
-        if let Some(error) = failed {
-            tracing::warn!(%error, "cannot accept a connection");
-            acceptor.paused = Some(self.desk.now + RETRY_ACCEPT);
-            self.switch(false);
-        }
-        for accepted in mine {
+        for accepted in kept {
             self.insert(accepted);
         }
     }
 
-    fn switch(&self, on: bool) {
-        if let Err(error) = self.listen(on) {
-            tracing::error!(%error, "the listening socket cannot be watched");
+    fn watch_sockets(&self, on: bool) {
+        if let Some(acceptor) = &self.acceptor
+            && let Err(error) = acceptor.watch(&self.epoll, on)
+        {
+            tracing::error!(%error, "the listening sockets cannot be watched");
         }
     }
 
-    fn insert(&mut self, Accepted { stream }: Accepted) {
+    fn insert(&mut self, accepted: Accepted) {
         if self.desk.stopping {
             return;
         }
         let counts = &self.desk.counts;
-        let mut counted = Share::new(counts, |counts| &counts.connections);
-        let refused = counted.resize(1) > self.desk.limits.max_connections;
-        if refused {
-            counted = Share::new(counts, |counts| &counts.refusals);
-            if counted.resize(1) > REFUSALS {
-                return;
+        let (counted, refused) = match accepted.counted {
+            Some(counted) => (counted, false),
+            None => {
+                let mut counted = Share::new(counts, |counts| &counts.connections);
+                let refused = counted.resize(1) > self.desk.limits.max_connections;
+                if refused {
+                    counted = Share::new(counts, |counts| &counts.refusals);
+                    // Who begins with a handshake cannot be told.
+                    if counted.resize(1) > REFUSALS || accepted.tls {
+                        return;
+                    }
+                }
+                if accepted.socket.plain().prepare().is_err() {
+                    return;
+                }
+                (counted, refused)
             }
-        }
-        if stream.set_nonblocking(true).is_err() {
+        };
+        if accepted.tls {
+            if let Socket::Plain(plain) = accepted.socket {
+                self.hand_aside(Order::Handshake(plain, counted));
+            }
             return;
         }
-        // Fails only for a connection that is gone already.
-        let _ = stream.set_nodelay(true);
-        let connection = Connection::new(stream, refused, self.desk.now, counted);
+        let connection = Connection::new(accepted.socket, refused, self.desk.now, counted);
         let (slot, name) = self.slots.insert(connection);
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
@@ -209,11 +176,33 @@ impl EventLoop {
             | epoll::EventFlags::ET;
         let added = self.slots.get(slot).map(|connection| {
             let data = epoll::EventData::new_u64(name);
-            epoll::add(&self.epoll, &connection.stream, data, flags)
+            epoll::add(&self.epoll, &connection.socket, data, flags)
         });
         match added {
             Some(Ok(())) => self.turn(slot),
             _ => drop(self.slots.remove(slot)),
+        }
+    }
+
+    fn hand_aside(&self, order: Order) {
+        if self.desk.side.send(order).is_err() {
+            tracing::error!("the side thread has ended");
+        }
+    }
+
+    /// Leaves a connection to the side thread.
+    fn leave(&mut self, slot: u32) {
+        let Some(mut connection) = self.slots.remove(slot) else {
+            return;
+        };
+        self.timers.clear(slot, &mut connection.timer);
+        if let Err(error) = epoll::delete(&self.epoll, &connection.socket) {
+            tracing::error!(%error, "a connection cannot be handed over");
+            return;
+        }
+        let read = connection.take_input();
+        if let Some((plain, counted)) = connection.into_plain() {
+            self.hand_aside(Order::Http2(plain, read, counted));
         }
     }
 
@@ -253,6 +242,12 @@ impl EventLoop {
                 self.turn(slot_of(name));
             }
         }
+        for (name, event) in letters.relayed.drain(..) {
+            if let Some(connection) = self.slots.by_token(name) {
+                connection.relayed(event);
+                self.turn(slot_of(name));
+            }
+        }
         for accepted in letters.accepted.drain(..) {
             self.insert(accepted);
         }
@@ -268,7 +263,7 @@ impl EventLoop {
             return;
         }
         self.desk.stopping = true;
-        self.switch(false);
+        // Closed, they are watched no more.
         self.acceptor = None;
         for slot in self.slots.all() {
             if let Some(connection) = self.slots.get(slot) {
@@ -294,6 +289,7 @@ impl EventLoop {
             }
             Ok(Fate::Again) => self.again.push(name),
             Ok(Fate::Closed) => self.remove(slot),
+            Ok(Fate::Http2) => self.leave(slot),
             Err(_) => {
                 tracing::error!("answering a request panicked");
                 self.remove(slot);
@@ -309,10 +305,9 @@ impl EventLoop {
 
     fn overdue(&mut self) {
         if let Some(acceptor) = &mut self.acceptor
-            && acceptor.paused.is_some_and(|until| until <= self.desk.now)
+            && acceptor.resume(self.desk.now)
         {
-            acceptor.paused = None;
-            self.switch(true);
+            self.watch_sockets(true);
         }
         while let Some(slot) = self.timers.due(self.desk.now) {
             let Some(connection) = self.slots.get(slot) else {
@@ -334,7 +329,7 @@ impl EventLoop {
         let mut waiting = std::mem::take(&mut self.desk.waiting);
         for slot in waiting.drain(..) {
             self.waits = self.waits.wrapping_add(1);
-            let name = crate::slots::token(slot, self.waits);
+            let name = slots::token(slot, self.waits);
             if let Some(connection) = self.slots.get(slot) {
                 connection.register(&self.sink, name);
             }

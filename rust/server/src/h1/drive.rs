@@ -6,11 +6,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use durastream_protocol::{Response, Step};
 
-use crate::answer::{self, Manner};
-use crate::blocking::Job;
-use crate::body::Body;
-use crate::connection::{Connection, Flow, KEEP_ALIVE_DRAIN, Phase};
-use crate::desk::Desk;
+use super::answer::{self, Manner};
+use super::body::Body;
+use super::chunks::size_line;
+use super::connection::{Connection, Flow, Phase};
+use super::ending::KEEP_ALIVE_DRAIN;
+use crate::loops::blocking::Job;
+use crate::loops::desk::Desk;
+use crate::loops::slots::slot_of;
 
 /// A body up to this is copied behind its head, to leave in one write.
 const COPIED_BYTES: usize = 8 << 10;
@@ -45,13 +48,11 @@ impl Connection {
                 Step::Respond(response) => return self.respond(desk, response),
                 Step::Start(response) => self.start(desk, &response),
                 Step::Chunk(data) => {
-                    self.chunk(data);
+                    self.chunk(desk, data);
                     return Ok(Flow::Go);
                 }
                 Step::End => {
-                    if self.chunked {
-                        self.output.push(Bytes::from_static(b"0\r\n\r\n"));
-                    }
+                    self.end_chunks();
                     self.finish(desk);
                     return Ok(Flow::Go);
                 }
@@ -61,7 +62,7 @@ impl Connection {
                         return Ok(Flow::Close);
                     }
                     self.phase = Phase::Waiting { until, token: None };
-                    desk.waiting.push(crate::slots::slot_of(desk.current));
+                    desk.waiting.push(slot_of(desk.current));
                     return Ok(Flow::Go);
                 }
                 Step::Block => {
@@ -96,7 +97,7 @@ impl Connection {
             for piece in &body {
                 desk.out.extend_from_slice(piece);
             }
-            self.output.write(&self.stream, &desk.out)?;
+            self.output.write(&mut self.socket, &desk.out)?;
         } else {
             self.output.push(Bytes::copy_from_slice(&desk.out));
             for piece in body {
@@ -109,36 +110,64 @@ impl Connection {
 
     /// Queues the head of a response that comes in pieces; it leaves with the first of them.
     fn start(&mut self, desk: &mut Desk, response: &Response) {
-        self.chunked = self.framing.http11;
-        // HTTP/1.0 has no other end for a body without length.
-        self.close |= !self.chunked;
+        self.frame_chunks(false);
         self.encode_head(desk, response);
         self.output.push(Bytes::copy_from_slice(&desk.out));
     }
 
-    fn chunk(&mut self, data: Bytes) {
+    /// Chooses how a body that comes in pieces ends; `framed`: by itself.
+    pub(super) fn frame_chunks(&mut self, framed: bool) {
+        self.chunked = self.framing.http11 && !framed;
+        // HTTP/1.0 has no other end for a body without length.
+        self.close |= !self.chunked && !framed;
+    }
+
+    /// Queues a piece of the body.
+    pub(super) fn chunk(&mut self, desk: &mut Desk, data: Bytes) {
         if data.is_empty() {
             return;
         }
         if !self.chunked {
             self.output.push(data);
-            return;
+        } else if let Some(whole) = desk.chunks.whole(&data) {
+            self.output.push(whole);
+        } else {
+            self.output.push(Bytes::from(size_line(data.len())));
+            self.output.push(data);
+            self.output.push(Bytes::from_static(b"\r\n"));
         }
-        self.output
-            .push(Bytes::from(format!("{:x}\r\n", data.len())));
-        self.output.push(data);
-        self.output.push(Bytes::from_static(b"\r\n"));
+    }
+
+    pub(super) fn end_chunks(&mut self) {
+        if self.chunked {
+            self.output.push(Bytes::from_static(b"0\r\n\r\n"));
+        }
     }
 
     fn encode_head(&mut self, desk: &mut Desk, response: &Response) {
+        let manner = self.manner(desk);
+        let fields = response
+            .headers
+            .iter()
+            .map(|(name, value)| (*name, &**value));
+        desk.out.clear();
+        answer::encode(
+            &mut desk.out,
+            response.status,
+            fields,
+            desk.clock.text(),
+            manner,
+        );
+    }
+
+    /// How the answer is framed, as known when its head is made.
+    pub(super) fn manner(&mut self, desk: &Desk) -> Manner {
         self.close |= desk.stopping || self.too_much_unread();
-        let manner = Manner {
+        Manner {
             http11: self.framing.http11,
             close: self.close,
             chunked: self.chunked,
-        };
-        desk.out.clear();
-        answer::encode(&mut desk.out, response, &desk.date, manner);
+        }
     }
 
     /// Whether the rest of the request body is not worth reading to keep the connection.
@@ -151,7 +180,7 @@ impl Connection {
     }
 
     /// The answer is out (or queued): on to the next request, or to the end.
-    fn finish(&mut self, desk: &Desk) {
+    pub(super) fn finish(&mut self, desk: &Desk) {
         self.exchange = None;
         self.since = desk.now;
         if !self.close {
@@ -161,7 +190,7 @@ impl Connection {
                 let left = KEEP_ALIVE_DRAIN;
                 self.phase = Phase::Discard { left };
             }
-        } else if self.body.ended() && self.input.is_empty() && self.framing.http11 {
+        } else if self.body.ended() {
             self.phase = Phase::Closing;
         } else {
             let left = desk.limits.linger_bytes;

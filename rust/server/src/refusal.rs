@@ -1,0 +1,31 @@
+//! Answers of the listener's own, whatever the version of HTTP.
+
+use bytes::Bytes;
+use durastream_protocol::{Response, Service};
+
+/// The bodies being received are `total` bytes, and `most` are allowed.
+pub(crate) fn too_many_uploads(service: &Service, total: usize, most: usize) -> Response {
+    let detail = format!(
+        "Request bodies of {total} bytes are being received at once and {most} are allowed; \
+         try again later."
+    );
+    let mut response = service.problem(503, "Too many uploads", &detail);
+    response
+        .headers
+        .push(("retry-after", Bytes::from_static(b"1")));
+    response
+}
+
+/// All connections are taken.
+pub(crate) fn too_many_connections(service: &Service, open: usize, most: usize) -> Response {
+    let detail = format!(
+        "The server allows {most} connections at once and {open} are open; try again later."
+    );
+    service.problem(503, "Too many connections", &detail)
+}
+
+/// The listener behind this one does not answer.
+pub(crate) fn bad_gateway(service: &Service) -> Response {
+    let detail = "The listener that serves this path does not answer; streams are served.";
+    service.problem(502, "Bad gateway", detail)
+}

@@ -1,0 +1,195 @@
+//! The two directions of an HTTP/2 stream: the request body, bounded, and the answer, at the pace of
+//! who reads it.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use durastream_protocol::Response;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::{HeaderName, HeaderValue, StatusCode, header, request};
+use tokio::time::timeout;
+
+use super::Room;
+use crate::loops::desk::Share;
+use crate::refusal;
+
+/// The stream is over: its client reset it or stalled, or its connection is gone.
+pub(super) struct Over;
+
+impl From<h2::Error> for Over {
+    fn from(error: h2::Error) -> Self {
+        tracing::debug!(%error, "an HTTP/2 stream ended");
+        Self
+    }
+}
+
+/// A request body.
+pub(super) struct Body {
+    room: Rc<Room>,
+    stream: RecvStream,
+    declared: Option<u64>,
+}
+
+/// What reading a whole body gave.
+pub(super) enum Taken {
+    Whole(Bytes),
+    /// With its length, if declared.
+    TooLarge(Option<u64>),
+    Refused(Response),
+}
+
+impl Body {
+    pub(super) fn new(room: Rc<Room>, head: &request::Parts, stream: RecvStream) -> Self {
+        let declared = head
+            .headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse().ok());
+        Self {
+            room,
+            stream,
+            declared,
+        }
+    }
+
+    /// Its length, where it is known before it is read.
+    pub(super) fn length(&self) -> Option<u64> {
+        match self.declared {
+            None if self.stream.is_end_stream() => Some(0),
+            known => known,
+        }
+    }
+
+    /// All of it, unless it is longer than `limit`.
+    pub(super) async fn whole(&mut self, limit: usize) -> Result<Taken, Over> {
+        if let Some(length) = self.declared
+            && length > limit as u64
+        {
+            return Ok(Taken::TooLarge(Some(length)));
+        }
+        let room = Rc::clone(&self.room);
+        let mut upload = Share::new(&room.counts, |counts| &counts.uploads);
+        let most = room.limits.max_upload_bytes;
+        let mut whole = Vec::new();
+        while let Some(piece) = self.next().await? {
+            if piece.len() + whole.len() > limit {
+                return Ok(Taken::TooLarge(None));
+            }
+            if whole.is_empty() && self.stream.is_end_stream() {
+                // Not a slice: the log may keep it, and the buffer it is part of with it.
+                return Ok(Taken::Whole(Bytes::copy_from_slice(&piece)));
+            }
+            whole.extend_from_slice(&piece);
+            let total = upload.resize(whole.len());
+            if total > most {
+                let refusal = refusal::too_many_uploads(&room.service, total, most);
+                return Ok(Taken::Refused(refusal));
+            }
+        }
+        whole.shrink_to_fit();
+        Ok(Taken::Whole(Bytes::from(whole)))
+    }
+
+    /// The next piece; none at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Over> {
+        let Ok(piece) = timeout(self.room.limits.stall, self.stream.data()).await else {
+            tracing::debug!("a peer kept the listener waiting for a body");
+            return Err(Over);
+        };
+        let Some(piece) = piece.transpose()? else {
+            return Ok(None);
+        };
+        self.stream.flow_control().release_capacity(piece.len())?;
+        Ok(Some(piece))
+    }
+}
+
+/// Where the answer goes.
+pub(super) struct Outlet {
+    room: Rc<Room>,
+    respond: SendResponse<Bytes>,
+    /// The body of the answer, once its head was sent.
+    body: Option<SendStream<Bytes>>,
+}
+
+impl Outlet {
+    pub(super) fn new(room: Rc<Room>, respond: SendResponse<Bytes>) -> Self {
+        Self {
+            room,
+            respond,
+            body: None,
+        }
+    }
+
+    /// Sends a whole answer.
+    pub(super) async fn respond(&mut self, response: Response) -> Result<(), Over> {
+        self.start(&response, response.body.is_empty())?;
+        let last = response.body.len();
+        for (number, piece) in (1..).zip(response.body) {
+            self.send(piece, number == last).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the head of an answer; `ends`: it has no body.
+    pub(super) fn start(&mut self, response: &Response, ends: bool) -> Result<(), Over> {
+        let mut head = http::Response::new(());
+        *head.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
+        for (name, value) in &response.headers {
+            if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
+                head.headers_mut()
+                    .append(HeaderName::from_static(name), value);
+            }
+        }
+        self.send_head(head, ends)
+    }
+
+    pub(super) fn send_head(
+        &mut self,
+        mut head: http::Response<()>,
+        ends: bool,
+    ) -> Result<(), Over> {
+        if let Ok(date) = HeaderValue::from_str(self.room.clock.borrow_mut().now()) {
+            head.headers_mut().insert(header::DATE, date);
+        }
+        self.body = Some(self.respond.send_response(head, ends)?);
+        Ok(())
+    }
+
+    /// Sends a piece of the body as the client makes room for it.
+    pub(super) async fn send(&mut self, mut data: Bytes, last: bool) -> Result<(), Over> {
+        let Some(body) = &mut self.body else {
+            return Err(Over);
+        };
+        while !data.is_empty() {
+            body.reserve_capacity(data.len());
+            let capacity = poll_fn(|context| body.poll_capacity(context));
+            let Ok(capacity) = timeout(self.room.limits.stall, capacity).await else {
+                tracing::debug!("a peer kept the listener waiting for room to answer");
+                return Err(Over);
+            };
+            let size = capacity.ok_or(Over)??.min(data.len());
+            let piece = data.split_to(size);
+            body.send_data(piece, last && data.is_empty())?;
+            if last && data.is_empty() {
+                return Ok(());
+            }
+        }
+        if last {
+            body.send_data(Bytes::new(), true)?;
+        }
+        Ok(())
+    }
+
+    /// Returns when the client wants the answer no more.
+    pub(super) async fn reset_by_client(&mut self) {
+        // An error says that the connection is gone.
+        let _ = poll_fn(|context| match &mut self.body {
+            Some(body) => body.poll_reset(context),
+            None => self.respond.poll_reset(context),
+        })
+        .await;
+    }
+}

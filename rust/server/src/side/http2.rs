@@ -1,0 +1,223 @@
+//! HTTP/2 connections (RFC 9113): frames by the h2 crate, one task per stream.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Builder, Connection};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::JoinSet;
+
+use super::{Room, stream};
+use crate::loops::desk::Share;
+use crate::socket::Plain;
+
+/// What a client may send of a body before it is read.
+const STREAM_WINDOW: u32 = 256 << 10;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 2 << 20;
+/// Bytes of an answer that wait for the socket, per stream.
+const SEND_BUFFER: usize = 256 << 10;
+const FRAME_BYTES: u32 = 16 << 10;
+
+/// Serves a connection whose preface a loop saw.
+pub(super) async fn serve_plain(room: Rc<Room>, plain: Plain, read: Vec<u8>, counted: Share) {
+    let lost = match plain {
+        Plain::Tcp(stream) => match TcpStream::from_std(stream) {
+            Ok(socket) => return serve(&room, socket, read, "http", counted).await,
+            Err(error) => error,
+        },
+        Plain::Unix(stream) => match UnixStream::from_std(stream) {
+            Ok(socket) => return serve(&room, socket, read, "http", counted).await,
+            Err(error) => error,
+        },
+    };
+    tracing::debug!(error = %lost, "connection lost");
+}
+
+/// Serves a connection until it ends; `read` was read of it already.
+pub(super) async fn serve<S>(
+    room: &Rc<Room>,
+    socket: S,
+    read: Vec<u8>,
+    scheme: &'static str,
+    counted: Share,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = &room.limits;
+    let streams = u32::try_from(limits.max_streams_per_connection).unwrap_or(u32::MAX);
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_header_list_size(u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX))
+        .max_concurrent_streams(streams);
+    let stuck = Rc::new(Cell::new(false));
+    let wire = Wire {
+        read,
+        socket,
+        stuck: Rc::clone(&stuck),
+    };
+    let handshake = builder.handshake(wire);
+    let ended = match tokio::time::timeout(limits.keep_alive, handshake).await {
+        Ok(Ok(connection)) => run(room, connection, &stuck, scheme).await,
+        Ok(Err(error)) => Err(error),
+        Err(_) => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP/2 connection ended");
+    }
+    drop(counted);
+}
+
+async fn run<S>(
+    room: &Rc<Room>,
+    mut connection: Connection<S, Bytes>,
+    stuck: &Cell<bool>,
+    scheme: &'static str,
+) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = &room.limits;
+    let mut streams = JoinSet::new();
+    let mut stopping = room.stopping.clone();
+    let mut idle_since = Instant::now();
+    let mut course = Course::Open;
+    loop {
+        let patience = match course {
+            Course::Open => limits.keep_alive,
+            // What was answered last must be on its way: GOAWAY leaves nothing behind it.
+            Course::Leaving if !stuck.get() => Duration::ZERO,
+            Course::Leaving | Course::Left => limits.stall,
+        };
+        tokio::select! {
+            biased;
+            ended = streams.join_next(), if !streams.is_empty() => {
+                if let Some(Err(error)) = ended && error.is_panic() {
+                    tracing::error!("answering a request panicked");
+                }
+                idle_since = Instant::now();
+            }
+            _ = stopping.wait_for(|stopping| *stopping), if course == Course::Open => {
+                course = Course::Leaving;
+                idle_since = Instant::now();
+            }
+            accepted = connection.accept() => match accepted {
+                None => break,
+                Some(Err(error)) => return Err(error),
+                // Safe to be tried again elsewhere.
+                Some(Ok((_, mut respond))) if course != Course::Open => {
+                    respond.send_reset(Reason::REFUSED_STREAM);
+                }
+                // Streams that are reset as soon as they are opened leave their tasks behind.
+                Some(Ok(_)) if streams.len() >= 2 * limits.max_streams_per_connection => {
+                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                    streams.abort_all();
+                }
+                Some(Ok((request, respond))) => {
+                    streams.spawn_local(stream::answer(Rc::clone(room), scheme, request, respond));
+                }
+            },
+            () = tokio::time::sleep_until((idle_since + patience).into()), if streams.is_empty() => {
+                match course {
+                    Course::Open => course = Course::Leaving,
+                    Course::Leaving if stuck.get() && idle_since.elapsed() < limits.stall => continue,
+                    Course::Leaving => {
+                        course = Course::Left;
+                        connection.abrupt_shutdown(Reason::NO_ERROR);
+                    }
+                    Course::Left => break,
+                }
+                idle_since = Instant::now();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How far a connection is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Open,
+    /// Refuses new streams; leaves once those in flight are answered.
+    Leaving,
+    /// Has said so.
+    Left,
+}
+
+/// The socket of a connection, of which the beginning was read already.
+struct Wire<S> {
+    read: Vec<u8>,
+    socket: S,
+    /// The peer has left no room for what was to be written last.
+    stuck: Rc<Cell<bool>>,
+}
+
+impl<S> Wire<S> {
+    fn note<T>(&self, written: Poll<T>) -> Poll<T> {
+        self.stuck.set(written.is_pending());
+        written
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.read.is_empty() {
+            return Pin::new(&mut self.socket).poll_read(context, buffer);
+        }
+        let size = self.read.len().min(buffer.remaining());
+        buffer.put_slice(self.read.get(..size).unwrap_or_default());
+        self.read.drain(..size);
+        if self.read.is_empty() {
+            self.read = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.note(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, slices);
+        self.note(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        self.note(flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}

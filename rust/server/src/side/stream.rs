@@ -1,0 +1,218 @@
+//! One HTTP/2 stream: a request and its answer.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use durastream_engine::Wake;
+use durastream_protocol::{Exchange, RequestHead, Step};
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderValue, Method, Request, header, request};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::sync::mpsc;
+
+use super::Room;
+use super::flow::{Body, Outlet, Over, Taken};
+use super::upstream::{self, Piece, Pieces};
+use crate::refusal;
+
+/// Pieces of a forwarded body under way.
+const PIECES: usize = 4;
+
+/// Answers one request.
+pub(super) async fn answer(
+    room: Rc<Room>,
+    scheme: &'static str,
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+) {
+    let (head, body) = request.into_parts();
+    let mut body = Body::new(Rc::clone(&room), &head, body);
+    let mut outlet = Outlet::new(Rc::clone(&room), respond);
+    let path = head.uri.path().as_bytes();
+    let method = head.method.as_str();
+    // What ends a stream early needs no further treatment: dropping both ends resets it.
+    let _ = match room.routes.elsewhere(&room.service, method, path) {
+        Some(socket) => forward(&room, socket, head, scheme, &mut body, &mut outlet).await,
+        None => serve(&room, &head, scheme, &mut body, &mut outlet).await,
+    };
+}
+
+async fn serve(
+    room: &Room,
+    head: &request::Parts,
+    scheme: &str,
+    body: &mut Body,
+    outlet: &mut Outlet,
+) -> Result<(), Over> {
+    let mut exchange = Box::new(begin(room, head, scheme));
+    loop {
+        match exchange.step(Instant::now()) {
+            Step::NeedBody { limit } => match body.whole(limit).await? {
+                Taken::Whole(body) => exchange.body(body),
+                Taken::TooLarge(size) => exchange.body_too_large(size),
+                Taken::Refused(response) => return outlet.respond(response).await,
+            },
+            Step::Respond(response) => return outlet.respond(response).await,
+            Step::Start(response) => outlet.start(&response, false)?,
+            Step::Chunk(data) => outlet.send(data, false).await?,
+            Step::End => return outlet.send(Bytes::new(), true).await,
+            Step::Wait { until } => {
+                // Others of this turn first: their appends share the commit.
+                tokio::task::yield_now().await;
+                wait(room, &mut exchange, until, outlet).await?;
+            }
+            Step::Block => {
+                let blocked = tokio::task::spawn_blocking(move || {
+                    exchange.block();
+                    exchange
+                });
+                exchange = blocked.await.map_err(|_| {
+                    tracing::error!("a cold read panicked");
+                    Over
+                })?;
+            }
+            step => {
+                tracing::error!(?step, "a step that this listener does not know");
+                return Err(Over);
+            }
+        }
+    }
+}
+
+/// Waits for the engine, the deadline, the listener's end or the client's.
+async fn wait(
+    room: &Room,
+    exchange: &mut Exchange,
+    until: Option<Instant>,
+    outlet: &mut Outlet,
+) -> Result<(), Over> {
+    let mut waiting = room
+        .wakes
+        .begin(|sink, token| exchange.register(sink, token));
+    let wake = match until {
+        // An acknowledgement comes with the next commit, whatever the client does.
+        None => waiting.wake().await,
+        Some(until) => {
+            let mut stopping = room.stopping.clone();
+            let told = *stopping.borrow_and_update();
+            tokio::select! {
+                wake = waiting.wake() => wake,
+                () = tokio::time::sleep_until(until.into()) => None,
+                _ = stopping.changed(), if !told => None,
+                () = outlet.reset_by_client() => return Err(Over),
+            }
+        }
+    };
+    if let Some(Wake::Failed(cause)) = wake {
+        exchange.fail(&cause);
+    }
+    Ok(())
+}
+
+fn begin(room: &Room, head: &request::Parts, scheme: &str) -> Exchange {
+    let host = head.headers.get(header::HOST);
+    let authority = match head.uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => host
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or(&room.local),
+    };
+    let headers: Vec<(&[u8], &[u8])> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+        .collect();
+    room.service.begin(&RequestHead {
+        method: head.method.as_str(),
+        path: head.uri.path().as_bytes(),
+        query: head.uri.query().unwrap_or_default().as_bytes(),
+        headers: &headers,
+        scheme,
+        authority,
+        prefix: "",
+    })
+}
+
+/// Has the other listener answer, streaming both ways.
+async fn forward(
+    room: &Room,
+    socket: &Path,
+    head: request::Parts,
+    scheme: &'static str,
+    body: &mut Body,
+    outlet: &mut Outlet,
+) -> Result<(), Over> {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let is_head = head.method == Method::HEAD;
+    let request = adapted(head, scheme, Pieces::new(pieces, body.length(), || {}))?;
+    let answer = async {
+        let answer = match upstream::send(socket, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(%error, "the listener of the control APIs does not answer");
+                return outlet.respond(refusal::bad_gateway(&room.service)).await;
+            }
+        };
+        let (head, mut body) = answer.into_parts();
+        let ends = is_head || body.is_end_stream();
+        let mut out = http::Response::new(());
+        *out.status_mut() = head.status;
+        *out.headers_mut() = head.headers;
+        outlet.send_head(out, ends)?;
+        if ends {
+            return Ok(());
+        }
+        loop {
+            match body.frame().await {
+                None => return outlet.send(Bytes::new(), true).await,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "the listener of the control APIs broke off");
+                    return Err(Over);
+                }
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        outlet.send(data, false).await?;
+                    }
+                }
+            }
+        }
+    };
+    tokio::select! {
+        answered = answer => answered,
+        over = pump(body, sender) => over,
+    }
+}
+
+fn adapted<B>(head: request::Parts, scheme: &'static str, body: B) -> Result<Request<B>, Over> {
+    let mut request = Request::new(body);
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    *request.uri_mut() = target.parse().map_err(|_| Over)?;
+    *request.method_mut() = head.method;
+    *request.headers_mut() = head.headers;
+    upstream::adapt(request.headers_mut(), scheme);
+    if let Some(authority) = head.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(request)
+}
+
+/// Passes the request body on; ends only when it cannot be.
+async fn pump(body: &mut Body, sender: mpsc::Sender<Piece>) -> Result<(), Over> {
+    while let Some(piece) = body.next().await? {
+        if sender.send(Piece::Data(piece)).await.is_err() {
+            // Whoever does not want it all answers without.
+            return std::future::pending().await;
+        }
+    }
+    let _ = sender.send(Piece::End).await;
+    std::future::pending().await
+}

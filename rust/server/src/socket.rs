@@ -1,0 +1,197 @@
+//! The sockets of clients: TCP, Unix, and TLS over either.
+
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use tokio_rustls::rustls::ServerConnection;
+
+/// A connected socket without encryption.
+#[derive(Debug)]
+pub(crate) enum Plain {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Plain {
+    pub(crate) fn prepare(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => {
+                stream.set_nonblocking(true)?;
+                // Fails only for a connection that is gone already.
+                let _ = stream.set_nodelay(true);
+                Ok(())
+            }
+            Self::Unix(stream) => stream.set_nonblocking(true),
+        }
+    }
+
+    fn shutdown_write(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}
+
+impl AsFd for Plain {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl Read for &Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => (&mut &*stream).read(buffer),
+            Plain::Unix(stream) => (&mut &*stream).read(buffer),
+        }
+    }
+}
+
+impl Write for &Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => (&mut &*stream).write(bytes),
+            Plain::Unix(stream) => (&mut &*stream).write(bytes),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Plain::Tcp(stream) => (&mut &*stream).write_vectored(slices),
+            Plain::Unix(stream) => (&mut &*stream).write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A connected socket as HTTP/1.1 reads and writes it; never blocks.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Plain(Plain),
+    /// Behind its handshake.
+    Tls(Box<Tls>),
+}
+
+/// A connected socket with encryption.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    plain: Plain,
+    session: ServerConnection,
+}
+
+impl Socket {
+    pub(crate) fn tls(plain: Plain, session: ServerConnection) -> Self {
+        Self::Tls(Box::new(Tls { plain, session }))
+    }
+
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    pub(crate) fn plain(&self) -> &Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            Self::Tls(tls) => &tls.plain,
+        }
+    }
+
+    /// Whether a read shorter than its buffer says that nothing more is there.
+    pub(crate) fn short_read_empties(&self) -> bool {
+        !self.is_tls()
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => (&*plain).read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+
+    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => (&*plain).write_vectored(slices),
+            Self::Tls(tls) => tls.write_vectored(slices),
+        }
+    }
+
+    /// Writes what is encrypted already; whether nothing of it is left.
+    pub(crate) fn drain(&mut self) -> io::Result<bool> {
+        match self {
+            Self::Plain(_) => Ok(true),
+            Self::Tls(tls) => tls.drain(),
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub(crate) fn shutdown_write(&mut self) -> io::Result<()> {
+        if let Self::Tls(tls) = self {
+            tls.session.send_close_notify();
+            tls.drain()?;
+        }
+        self.plain().shutdown_write()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.plain().as_fd()
+    }
+}
+
+impl Tls {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // The end without close_notify.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
+                read => return read,
+            }
+            self.session.read_tls(&mut &self.plain)?;
+            let processed = self.session.process_new_packets();
+            // An alert, a ticket, the answer to a key update.
+            self.drain()?;
+            processed.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))?;
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // First what was encrypted before: its buffer is bounded.
+        let stuck = !self.drain()?;
+        let taken = self.session.writer().write_vectored(slices)?;
+        if taken == 0 && stuck {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.drain()?;
+        Ok(taken)
+    }
+
+    fn drain(&mut self) -> io::Result<bool> {
+        while self.session.wants_write() {
+            match self.session.write_tls(&mut &self.plain) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Tls {
+    fn drop(&mut self) {
+        // So that its peer can tell an end from a cut. Whether it can be sent matters no more.
+        self.session.send_close_notify();
+        let _ = self.drain();
+    }
+}
