@@ -11,7 +11,8 @@ from pathlib import Path
 
 from bench import engine, idle, listener
 from bench.peers import appends, live, others, reads, servers, streams
-from bench.rounds import Row, machine, plain, show
+from bench.plot import plot
+from bench.rounds import Row, machine, plain
 
 SECTIONS: dict[str, Callable[..., list[Row]]] = {
     "appends": appends.throughput,
@@ -46,17 +47,18 @@ def main() -> None:
     told = machine() | {"listener": servers.LISTENER or "default"}
     print("  ".join(f"{key}: {value}" for key, value in told.items()), flush=True)
     options.dir.mkdir(parents=True, exist_ok=True)
-    rows = []
+    rows: list[Row] = []
     for name in chosen:
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=options.dir) as home:
             found = SECTIONS[name](Path(home), rounds, quick=options.quick)
-        print(show(found), flush=True)
         rows += found
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / time.strftime("%Y%m%d-%H%M%S.json")
     told |= {"quick": str(options.quick), "rounds": str(rounds)}
     file.write_text(json.dumps({"machine": told, "rows": plain(rows)}, indent=1) + "\n")
     print(f"written to {file}")
+    if plot(rows, file.with_suffix(".svg")):
+        print(f"drawn in {file.with_suffix('.svg')}")
 
 
 if __name__ == "__main__":

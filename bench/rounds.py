@@ -73,7 +73,7 @@ def interleaved(
     goals: Mapping[str, Goal | Sequence[Goal]],
     rounds: int,
 ) -> list[Row]:
-    """Runs every contender once a round; the goals say which is compared to which."""
+    """Runs every contender once a round, prints the rows; the goals say which is compared to which."""
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
     failures: dict[str, str] = {}
     for _ in range(rounds):
@@ -111,6 +111,7 @@ def interleaved(
                 failures.get(name),
             )
         )
+    print(show(rows), flush=True)
     return rows
 
 

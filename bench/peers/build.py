@@ -75,7 +75,7 @@ def node_reference() -> list[str]:
     for name in ("package.json", "package-lock.json", "serve.mjs"):
         shutil.copy(BENCH / "peers" / "node" / name, home / name)
     npm = program("npm", "npm")
-    run([npm, "ci", "--prefix", str(home), "--no-progress", "--loglevel=error"])
+    run([npm, "install", "--prefix", str(home), "--no-progress", "--loglevel=error"])
     return [program("node", "nodejs"), str(home / "serve.mjs")]
 
 
