@@ -106,7 +106,7 @@ def test_the_official_python_client_at_our_server(room: Room, shared_server: Ser
     handle = durable_streams.DurableStream.create(room.url, content_type="application/json")
     for n in range(20):
         handle.append({"n": n})
-    with durable_streams.stream(room.url, offset="-1") as response:
+    with durable_streams.stream(room.url, offset="-1", live=False) as response:
         assert [item["n"] for item in response.iter_json()] == list(range(20))
     handle.delete()
     handle.close()
