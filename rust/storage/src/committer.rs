@@ -347,6 +347,8 @@ impl Committer {
                 let rolled = filling.roll(&*self.log);
                 drop(filling);
                 drop(turn);
+                // Whatever acknowledged means, what is sealed must not be ahead of the log on the disk.
+                self.sync()?;
                 return match rolled {
                     Err(Trouble::Full(_)) => Ok(()),
                     rolled => rolled.map_err(|trouble| self.trouble(trouble)),

@@ -151,7 +151,8 @@ impl Filling {
         self.seed = room.seed;
         self.room = room.bytes;
         self.payloads = room.payloads;
-        log.roll(self.open.end).map_err(Trouble::from)
+        log.roll(self.open.end);
+        Ok(())
     }
 
     /// Ends the open group, if it has frames.

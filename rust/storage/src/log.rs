@@ -69,11 +69,11 @@ pub(crate) trait GroupLog: Send + Sync {
     /// Syncs what is written; gives the LSN below which everything is synced.
     fn sync(&self) -> Result<Lsn, Failure>;
 
-    /// Whether something was written behind the last segment's beginning, and ends at `end`.
+    /// Whether there is something that is not sealed below `end`, the end of the log.
     fn wants_roll(&self, end: Lsn) -> bool;
 
-    /// Goes on in the segment that was promised for `at`, the end of the log, without a group for it yet.
-    fn roll(&self, at: Lsn) -> Result<(), Failure>;
+    /// Counts the last segment as full. Room for what comes next, at `end`, was promised.
+    fn roll(&self, end: Lsn);
 
     /// How many full segments wait to be sealed.
     fn backlog(&self) -> u64;

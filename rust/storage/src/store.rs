@@ -398,6 +398,8 @@ impl Inner {
         let payloads = found.into_iter().zip(frames).map(|(payload, frame)| {
             let payload = match payload {
                 Some(payload) => Some(payload),
+                // Nothing is sealed of a frame without payload.
+                None if frame.len == 0 => Some(Bytes::new()),
                 None => self.sealed.payload(frame)?,
             };
             payload.ok_or_else(|| ReadError::Io {

@@ -39,6 +39,8 @@ pub(crate) struct FileWal {
     tail: Mutex<Tail>,
     /// Rung when a segment is full.
     filled: Arc<Bell>,
+    /// A log that ends here goes on in another segment.
+    rolled: AtomicU64,
     /// Held during a sync; whether one failed.
     sync_failed: Mutex<bool>,
     bytes: AtomicU64,
@@ -80,6 +82,7 @@ impl FileWal {
             }),
             manifest,
             filled: Arc::default(),
+            rolled: AtomicU64::new(0),
             sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
@@ -166,9 +169,15 @@ impl FileWal {
         let segments = self.segments.read();
         let index = segments.partition_point(|segment| segment.base < base);
         let segment = segments.get(index).filter(|it| it.base == base)?;
-        // IMPORTANT: an opened segment proves that everything before it is synced.
-        let next = segments.get(index + 1)?;
-        Some((Arc::clone(segment), next.base))
+        let end = match segments.get(index + 1) {
+            // IMPORTANT: an opened segment proves that everything before it is synced.
+            Some(next) => next.base,
+            None => {
+                let end = self.rolled.load(Ordering::Acquire);
+                (base < end && end <= self.manifest.synced()).then_some(end)?
+            }
+        };
+        Some((Arc::clone(segment), end))
     }
 
     /// Reuses or removes files that the manifest in force does not list.
@@ -384,13 +393,11 @@ impl GroupLog for FileWal {
     }
 
     fn wants_roll(&self, end: Lsn) -> bool {
-        let segments = self.segments.read();
-        segments.last().is_some_and(|last| last.base < end)
+        self.manifest.sealed() < end
     }
 
-    fn roll(&self, at: Lsn) -> Result<(), Failure> {
-        let mut tail = self.tail.lock();
-        self.segment_for(&mut tail, at).map(drop)
+    fn roll(&self, end: Lsn) {
+        self.rolled.store(end, Ordering::Release);
     }
 
     fn backlog(&self) -> u64 {

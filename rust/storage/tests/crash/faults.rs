@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use durastream_storage::fs::SimFs;
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass, Policy};
-use durastream_storage::{CommitError, Durability, OpenError, PushError, StoreOptions};
+use durastream_storage::{
+    CommitError, CompactError, Durability, OpenError, PushError, ReadError, StoreOptions,
+};
 
 use crate::history::History;
 use crate::session::{Diary, PATIENCE, Session, Wrong};
@@ -117,9 +119,14 @@ impl Run<'_> {
             Step::Commit => session.commit()?,
             Step::Kick => session.kick()?,
             Step::Checkpoint(filler) => session.checkpoint(*filler)?,
-            Step::Drop(sixteenths) => {
-                session.drop_before(session.frames.len() * sixteenths / 16)?
-            }
+            Step::Drop(sixteenths) => session.drop_before(session.frames.len() * sixteenths / 16),
+            Step::Compact => match session.compact() {
+                Err(CompactError::Commit(e)) => return Err(e.into()),
+                // A disk that does not answer is no damage.
+                Err(CompactError::Damaged(ReadError::Io { .. })) | Ok(()) => {}
+                Err(e) => panic!("a fault came out as {e}"),
+            },
+            Step::Settle => session.settle(),
             Step::Close => {
                 session.store.close()?;
                 return Ok(true);

@@ -1,5 +1,7 @@
 //! What a workload did, and what of it a disk must still show after a power cut.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use durastream_storage::{FrameRef, Lsn};
 
@@ -57,6 +59,8 @@ pub enum What {
     CheckpointDone(Lsn),
     /// No payload below is needed any more.
     Dropped(Lsn),
+    /// Streams up to this number are gone for good.
+    Gone(u64),
     /// A recovery found the log to end here: frames beyond are gone for good.
     Cut(Lsn),
 }
@@ -78,8 +82,12 @@ pub struct Expected {
     /// and up to here when only the process died.
     pub written: Lsn,
     pub dropped: Lsn,
+    /// Streams up to this number are gone.
+    pub gone: u64,
     /// The oldest that may be found comes first.
     pub checkpoints: Vec<Option<(Lsn, Bytes)>>,
+    /// Those before, which may be found when a newer one is damaged.
+    pub older: Vec<Option<(Lsn, Bytes)>>,
 }
 
 impl Default for Expected {
@@ -89,7 +97,9 @@ impl Default for Expected {
             acknowledged: 0,
             written: 0,
             dropped: 0,
+            gone: 0,
             checkpoints: vec![None],
+            older: Vec::new(),
         }
     }
 }
@@ -98,6 +108,8 @@ impl Default for Expected {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub torn: bool,
+    /// The newest checkpoint could not be read, and an older one stands in for it.
+    pub stands_in: bool,
     pub checkpoint: Option<Bytes>,
     pub replay_from: Lsn,
     pub end: Lsn,
@@ -129,6 +141,25 @@ impl History {
 }
 
 impl Expected {
+    /// Whether the payload of `event` is needed by anybody.
+    pub fn is_needed(&self, event: &Event) -> bool {
+        event.lsn >= self.dropped && event.stream > self.gone
+    }
+
+    /// For each stream of which something is needed, the position below which nothing is; the others are gone, or have
+    /// nothing yet.
+    pub fn floors(&self) -> BTreeMap<u64, u64> {
+        let mut floors = BTreeMap::new();
+        for event in self.frames.iter().filter(|event| event.stream > self.gone) {
+            let behind = event.position + event.payload.len() as u64;
+            let floor = floors.entry(event.stream).or_insert(0);
+            if event.lsn < self.dropped {
+                *floor = behind;
+            }
+        }
+        floors
+    }
+
     fn take(&mut self, what: &What) {
         match what {
             What::Pushed(event) => self.frames.push(event.clone()),
@@ -140,19 +171,25 @@ impl Expected {
             What::CheckpointDone(lsn) => {
                 let done = |c: &Option<(Lsn, Bytes)>| c.as_ref().is_some_and(|(l, _)| l == lsn);
                 let newest = self.checkpoints.iter().rposition(done).expect("begun");
-                self.checkpoints.drain(..newest);
+                self.older.extend(self.checkpoints.drain(..newest));
             }
             What::Dropped(lsn) => self.dropped = self.dropped.max(*lsn),
+            What::Gone(stream) => self.gone = self.gone.max(*stream),
             What::Cut(end) => self.frames.retain(|event| event.end <= *end),
         }
     }
 
     /// Judges what a recovery showed; gives the frames that are there from now on.
     pub fn judge(&self, seen: &Seen) -> Result<Vec<Event>, String> {
-        let known = self.checkpoints.iter().find(|known| match known {
-            None => seen.checkpoint.is_none(),
-            Some((_, payload)) => seen.checkpoint.as_ref() == Some(payload),
-        });
+        let older = self.older.iter().filter(|_| seen.stands_in);
+        let known = self
+            .checkpoints
+            .iter()
+            .chain(older)
+            .find(|known| match known {
+                None => seen.checkpoint.is_none(),
+                Some((_, payload)) => seen.checkpoint.as_ref() == Some(payload),
+            });
         let Some(known) = known else {
             return Err(format!(
                 "found a checkpoint from {} that cannot be, of {:?}",

@@ -201,6 +201,20 @@ fn a_checkpoint_that_is_not_synced_is_found() {
 }
 
 #[test]
+fn a_sealed_file_that_is_not_synced_is_found() {
+    is_found(Lie::Sync {
+        ending: ".sealed",
+        nth: 0,
+        times: u64::MAX,
+    });
+}
+
+#[test]
+fn a_write_of_a_sealed_file_that_is_a_byte_short_is_found() {
+    is_found(Lie::ShortWrite { ending: ".sealed" });
+}
+
+#[test]
 fn a_directory_that_is_never_synced_is_found() {
     is_found(Lie::SyncDir { nth: 0 });
 }

@@ -1,5 +1,6 @@
 //! A store in use on a simulated disk, with everything it does noted in a history.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use durastream_storage::fs::{Fs, SimFs};
 use durastream_storage::{
-    CommitError, CommitObserver, Durability, Frame, FrameHead, FrameProducer, Lsn, OpenError,
-    PushError, Recovering, Store, StoreOptions,
+    CommitError, CommitObserver, CompactError, Durability, Frame, FrameHead, FrameProducer, Lsn,
+    OpenError, PushError, ReadError, Recovering, Store, StoreOptions, Tenancy,
 };
 use parking_lot::Mutex;
 
@@ -54,6 +55,25 @@ impl Diary {
 
 struct Observer(Diary);
 
+/// Who still needs what, as far as the store is told.
+#[derive(Default)]
+struct Tenants {
+    gone: u64,
+    floors: BTreeMap<u64, u64>,
+}
+
+struct Landlord(Mutex<Tenants>);
+
+impl Tenancy for Landlord {
+    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+        let tenants = self.0.lock();
+        out.extend(streams.iter().map(|stream| {
+            let floor = tenants.floors.get(stream).copied().unwrap_or(0);
+            (*stream > tenants.gone).then_some(floor)
+        }));
+    }
+}
+
 impl CommitObserver for Observer {
     fn committed(&self, durable: Lsn) {
         self.0.acknowledge(durable);
@@ -74,6 +94,7 @@ pub fn recover(fs: Arc<dyn Fs>, options: &StoreOptions) -> Result<(Recovering, S
     assert_eq!(report.frames, frames.len() as u64);
     let seen = Seen {
         torn: report.torn_bytes > 0,
+        stands_in: report.checkpoint_damage.is_some(),
         checkpoint,
         replay_from: report.replay_from,
         end: report.end,
@@ -106,7 +127,14 @@ pub struct Session {
     pub frames: Vec<Event>,
     /// Recovery cut a write that had not finished.
     pub torn: bool,
+    /// Recovery began with an older checkpoint than the newest, and said so.
+    pub stands_in: bool,
+    landlord: Arc<Landlord>,
     pushed: u64,
+    /// Streams up to this number are gone.
+    gone: u64,
+    /// Where each stream ends.
+    tails: BTreeMap<u64, u64>,
 }
 
 /// Why a session went wrong.
@@ -122,11 +150,19 @@ impl Session {
     /// Opens the store over `fs`, which is or wraps the diary's disk; checks that it shows what the
     /// diary calls for.
     pub fn open(fs: Arc<dyn Fs>, diary: Diary, options: &StoreOptions) -> Result<Self, Wrong> {
-        let (recovering, seen) = recover(fs, options).map_err(Wrong::Open)?;
+        let (mut recovering, seen) = recover(fs, options).map_err(Wrong::Open)?;
         let mut expected = diary.history.lock().at(usize::MAX);
         expected.acknowledged = expected.acknowledged.max(expected.written);
         let frames = expected.judge(&seen).map_err(Wrong::Content)?;
         let observer = Arc::new(Observer(diary.clone()));
+        let gone = expected.gone;
+        // What recovery showed is all there is now.
+        expected.frames.clone_from(&frames);
+        let landlord = Arc::new(Landlord(Mutex::new(Tenants {
+            gone,
+            floors: expected.floors(),
+        })));
+        recovering.set_tenancy(landlord.clone());
         let store = recovering.start(observer).map_err(Wrong::Open)?;
         let end = frames.last().map_or(0, |event| event.end);
         diary.note(What::Cut(end));
@@ -136,7 +172,11 @@ impl Session {
             store,
             diary,
             torn: seen.torn,
+            stands_in: seen.stands_in,
+            landlord,
             pushed: frames.len() as u64,
+            gone,
+            tails: frames.iter().map(tail).collect(),
             frames,
         })
     }
@@ -149,9 +189,10 @@ impl Session {
         let payload = Bytes::from((0..len).map(byte).collect::<Vec<u8>>());
         let id = format!("producer {}", n % 3);
         let seq = n.to_be_bytes();
+        let stream = self.gone + n % 5 + 1;
         let head = FrameHead {
-            stream: n % 5 + 1,
-            position: n * 1000,
+            stream,
+            position: self.tails.get(&stream).copied().unwrap_or(0),
             kind: n as u8,
             flags: (n / 3) as u8,
             producer: n.is_multiple_of(2).then_some(FrameProducer {
@@ -177,6 +218,7 @@ impl Session {
         assert!(placed.end > placed.lsn && placed.lsn % 8 == 0, "{placed:?}");
         let mut history = self.diary.history.lock();
         history.note(op, What::Pushed(event.clone()));
+        self.tails.extend([tail(&event)]);
         self.frames.push(event);
         Ok(placed.end)
     }
@@ -219,27 +261,114 @@ impl Session {
         Ok(())
     }
 
-    /// Drops what lies before the `nth` frame.
-    pub fn drop_before(&self, nth: usize) -> Result<(), CommitError> {
-        let Some(event) = self.frames.get(nth) else {
-            return Ok(());
-        };
-        self.diary.note(What::Dropped(event.lsn));
-        self.store.drop_up_to(event.lsn)
+    /// Has nobody need what lies before the `nth` frame any more; without one, every stream is gone.
+    pub fn drop_before(&mut self, nth: usize) {
+        match self.frames.get(nth) {
+            Some(event) => self.diary.note(What::Dropped(event.lsn)),
+            None => {
+                self.gone += 5;
+                self.diary.note(What::Gone(self.gone));
+            }
+        }
+        // Only what is durable may be said.
+        let mut expected = self.diary.history.lock().at(usize::MAX);
+        let durable = self.store.durable();
+        expected.frames.retain(|event| event.end <= durable);
+        let mut tenants = self.landlord.0.lock();
+        tenants.gone = self.gone;
+        tenants.floors = expected.floors();
     }
 
-    /// Reads everything back that is still needed and durable.
+    /// Has everything sealed.
+    pub fn compact(&self) -> Result<(), CompactError> {
+        self.store.compact()
+    }
+
+    /// Waits until the store's own thread has sealed all it can.
+    pub fn settle(&self) {
+        let begun = Instant::now();
+        loop {
+            let stats = self.store.stats();
+            if stats.sealing_backlog == 0
+                || stats.sealing_halted.is_some()
+                || self.store.poisoned().is_some()
+            {
+                return;
+            }
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "not sealed within {PATIENCE:?}: {stats:?}"
+            );
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Reads everything back that is still needed and durable: by frames, and what is sealed by positions too.
     pub fn read_back(&self) -> Result<(), String> {
         let expected = self.diary.history.lock().at(usize::MAX);
         let durable = self.store.durable();
-        let needed = |event: &&Event| event.lsn >= expected.dropped && event.end <= durable;
+        let needed = |event: &&Event| expected.is_needed(event) && event.end <= durable;
         let events: Vec<&Event> = self.frames.iter().filter(needed).collect();
         let references: Vec<_> = events.iter().map(|event| event.reference()).collect();
         let payloads = self.store.read(&references).map_err(|e| e.to_string())?;
         let mut pairs = events.iter().zip(&payloads);
-        match pairs.find(|(event, payload)| event.payload != **payload) {
-            Some((event, _)) => Err(format!("{event:?} reads as something else")),
-            None => Ok(()),
+        if let Some((event, _)) = pairs.find(|(event, payload)| event.payload != **payload) {
+            return Err(format!("{event:?} reads as something else"));
         }
+        let sealed = self.store.sealed();
+        let mut streams: BTreeMap<u64, Vec<&Event>> = BTreeMap::new();
+        for event in events {
+            if event.end <= sealed && !event.payload.is_empty() {
+                streams.entry(event.stream).or_default().push(event);
+            }
+        }
+        for events in streams.values() {
+            self.read_history(events).map_err(|e| e.to_string())??;
+        }
+        Ok(())
     }
+
+    /// Reads the sealed events of a stream by position.
+    fn read_history(&self, events: &[&Event]) -> Result<Result<(), String>, ReadError> {
+        let (Some(first), Some(last)) = (events.first(), events.last()) else {
+            return Ok(Ok(()));
+        };
+        let (stream, behind) = (first.stream, tail(last).1);
+        let count = self.store.history_events(stream, first.position, behind)?;
+        if count != events.len() as u64 {
+            return Ok(Err(format!(
+                "stream {stream} has {count} sealed events, not {}",
+                events.len()
+            )));
+        }
+        let mut rest = events.iter().peekable();
+        let mut at = first.position;
+        while at < behind {
+            let history = self.store.history(stream, at, behind, 5000)?;
+            if history.start != at || history.end <= at {
+                return Ok(Err(format!("{history:?} of stream {stream} at {at}")));
+            }
+            let mut bytes = &history.chunks.concat()[..];
+            at = history.end;
+            while let Some(event) = rest.next_if(|event| event.position < at) {
+                let bounds = self.store.event_at(stream, event.position)?;
+                if bounds != Some((event.position, tail(event).1)) {
+                    return Ok(Err(format!("{event:?} is sealed as {bounds:?}")));
+                }
+                let Some(remaining) = bytes.strip_prefix(&event.payload[..]) else {
+                    return Ok(Err(format!("{event:?} is sealed as something else")));
+                };
+                bytes = remaining;
+            }
+            if !bytes.is_empty() {
+                return Ok(Err(format!("a page of stream {stream} ends in an event")));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// A stream, and where it ends with this event.
+fn tail(event: &Event) -> (u64, u64) {
+    (event.stream, event.position + event.payload.len() as u64)
 }

@@ -29,6 +29,8 @@ pub struct Tally {
     pub lost: u64,
     /// Images with something that was not acknowledged.
     pub kept: u64,
+    /// Images with sealed files.
+    pub sealed: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -37,6 +39,7 @@ impl std::ops::AddAssign for Tally {
         self.torn += other.torn;
         self.lost += other.lost;
         self.kept += other.kept;
+        self.sealed += other.sealed;
     }
 }
 
@@ -85,6 +88,9 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
     let history = History::after_power_cut(expected.clone());
     let diary = Diary::new(image, &options, history);
     let mut session = open(image, &diary)?;
+    if session.stands_in {
+        return Err("a checkpoint that nobody harmed is damaged".to_owned());
+    }
     let found = session.frames.clone();
     let end = found.last().map_or(0, |event| event.end);
     let mut tally = Tally {
@@ -92,6 +98,7 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
         torn: session.torn.into(),
         lost: (found.len() < expected.frames.len()).into(),
         kept: (end > expected.acknowledged).into(),
+        sealed: (session.store.stats().sealed_files > 0).into(),
     };
     let recovered = image.op_count();
     session.read_back()?;
@@ -105,8 +112,8 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
         // Long enough for what was recovered to be dropped and its files to be reused.
         for len in [12_000, 20_000, 12_000, 12_000] {
             session.checkpoint(100).map_err(|e| e.to_string())?;
-            let last = session.frames.len() - 1;
-            session.drop_before(last).map_err(|e| e.to_string())?;
+            session.drop_before(session.frames.len() - 1);
+            session.compact().map_err(|e| e.to_string())?;
             session.push(len).map_err(|e| e.to_string())?;
             session.commit().map_err(|e| e.to_string())?;
             session.read_back()?;

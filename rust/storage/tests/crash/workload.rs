@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use durastream_storage::fs::{Fs, SimFs};
-use durastream_storage::{Durability, StoreOptions};
+use durastream_storage::{CompactError, Durability, StoreOptions};
 
 use crate::history::History;
 use crate::session::{Diary, Session, Wrong};
@@ -18,8 +18,12 @@ pub enum Step {
     Kick,
     /// A checkpoint with so many more bytes.
     Checkpoint(usize),
-    /// Everything before so many sixteenths of the frames is dropped.
+    /// Nobody needs anything before so many sixteenths of the frames any more.
     Drop(usize),
+    /// Everything is sealed.
+    Compact,
+    /// The store's own thread seals what it can.
+    Settle,
     /// The store is closed and opened again.
     Close,
     /// The process dies and the store is opened again.
@@ -48,7 +52,7 @@ impl Workload {
         let mut dice = Dice(seed);
         let mut steps = vec![];
         for _ in 0..dice.between(8, 22) {
-            let step = match dice.below(20) {
+            let step = match dice.below(23) {
                 0..8 => {
                     let frames = dice.between(1, 6);
                     steps.push(Step::Push((0..frames).map(|_| dice.size()).collect()));
@@ -60,6 +64,8 @@ impl Workload {
                 15..17 => Step::Drop(dice.between(4, 16)),
                 17 => Step::Close,
                 18 => Step::Kill,
+                19 | 20 => Step::Compact,
+                21 => Step::Settle,
                 _ => Step::Commit,
             };
             steps.push(step);
@@ -88,7 +94,17 @@ impl Workload {
                 Step::Kick => session.kick(),
                 Step::Checkpoint(filler) => session.checkpoint(*filler),
                 Step::Drop(sixteenths) => {
-                    session.drop_before(session.frames.len() * sixteenths / 16)
+                    session.drop_before(session.frames.len() * sixteenths / 16);
+                    Ok(())
+                }
+                Step::Compact => match session.compact() {
+                    Err(CompactError::Commit(e)) => Err(e),
+                    Err(e) => return Err(Wrong::Content(e.to_string())),
+                    Ok(()) => Ok(()),
+                },
+                Step::Settle => {
+                    session.settle();
+                    Ok(())
                 }
                 Step::Close => {
                     session.store.close().unwrap();
