@@ -1,3 +1,0 @@
-"""The tests run pytest in pytest."""
-
-pytest_plugins = ["pytester"]
