@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import engine, idle, listener
+from bench.client import measure as client
 from bench.peers import appends, live, others, reads, servers, streams
 from bench.plot import plot
 from bench.rounds import Row, machine, plain
@@ -26,6 +27,7 @@ SECTIONS: dict[str, Callable[..., list[Row]]] = {
     "listener": listener.measure,
     "engine": engine.measure,
     "idle": idle.measure,
+    "client": client.measure,
 }
 RESULTS = Path(__file__).parent / "results"
 

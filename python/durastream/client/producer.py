@@ -82,7 +82,7 @@ class IdempotentProducer:
 
     @property
     def acknowledged(self) -> Appended | None:
-        """The answer to the last batch confirmed."""
+        """The answer to the highest batch confirmed; answers may come out of order."""
         return self._ledger.acknowledged
 
     def append(self, message: Message) -> None:

@@ -79,7 +79,7 @@ class AsyncIdempotentProducer:
 
     @property
     def acknowledged(self) -> Appended | None:
-        """The answer to the last batch confirmed."""
+        """The answer to the highest batch confirmed; answers may come out of order."""
         return self._ledger.acknowledged
 
     async def append(self, message: Message) -> None:

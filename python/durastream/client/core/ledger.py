@@ -75,10 +75,12 @@ class Ledger:
     """Messages given and not confirmed."""
     pending_bytes: int = 0
     acknowledged: Appended | None = None
+    """The answer to the highest batch confirmed: answers may come out of order."""
     failure: ClientError | None = None
     flushing: int = 0
     """How many wait for a flush: nothing lingers meanwhile."""
     _established: bool = False
+    _highest: tuple[int, int] = (-1, -1)
     _since: float = 0.0
     _payloads: list[bytes] = field(default_factory=list)
     _messages: list[Any] = field(default_factory=list)
@@ -190,7 +192,9 @@ class Ledger:
         """The server has it."""
         self._drop(batch)
         self._established = True
-        self.acknowledged = answer
+        if (batch.epoch, batch.seq) > self._highest:
+            self._highest = batch.epoch, batch.seq
+            self.acknowledged = answer
 
     def failed(self, batch: Batch, error: ClientError) -> None:
         """It will not be written. The first failure in order is the producer's."""
