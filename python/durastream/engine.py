@@ -395,7 +395,8 @@ class Follow:
         max_bytes: int,
     ) -> None:
         self._reader = reader
-        self._offset = offset
+        # "now" is the end at this call: what is appended before the first page is asked for comes.
+        self._offset = reader.page(offset, max_bytes).next_offset if offset == "now" else offset
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._ended = False

@@ -193,6 +193,13 @@ def test_follow_from_now_gives_only_what_comes(memory: LogEngine) -> None:
     assert [bytes(page) for page in follower] == [b"new"]
 
 
+def test_follow_from_now_gives_what_is_appended_after_the_call(log: LogEngine) -> None:
+    log.create("s", body=b"before")
+    follower = log.follow("s", "now", timeout=0)
+    log.append("s", b"after")
+    assert bytes(next(follower)) == b"after"
+
+
 def test_follow_wakes_promptly(log: LogEngine) -> None:
     log.create("s")
     delays = []
