@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
-from durastream import DurableStreamError, LogEngine
+from durastream import DurableStreamError, LogEngine, Offset
 
 LONG = 300
 
@@ -30,12 +30,8 @@ def describe(log: LogEngine, questions: list[dict[str, Any]]) -> dict[str, Any]:
 def _stream(log: LogEngine, path: str) -> dict[str, Any]:
     info = log.head(path)
     page = log.read(path, info.floor)
-    appends, ends = [], [page.start.position]
-    for chunk in page.chunks:
-        appends.append(text(bytes(chunk)))
-        ends.append(ends[-1] + len(chunk))
     assert page.up_to_date
-    return {
+    described = {
         "id": info.id,
         "content_type": info.content_type,
         "created_at": info.created_at.isoformat(),
@@ -46,10 +42,25 @@ def _stream(log: LogEngine, path: str) -> dict[str, Any]:
         "tail": str(info.tail),
         "read_from": str(page.start),
         "next_offset": str(page.next_offset),
-        "ends": ends[1:],
-        "appends": appends,
+        **_appends(log, path, page.start, info.tail),
         "body": text(bytes(page)),
     }
+    limits = info.retention
+    if limits is not None:
+        age = None if limits.max_age is None else limits.max_age.total_seconds()
+        described["retention"] = [limits.max_bytes, age, limits.max_events]
+    return described
+
+
+def _appends(log: LogEngine, path: str, at: Offset, tail: Offset) -> dict[str, list[Any]]:
+    """Each append, or what a fork has of it: a page never has less than one."""
+    appends, ends = [], []
+    while at != tail:
+        page = log.read(path, at, max_bytes=1)
+        appends.append(text(b"".join(page.chunks)))
+        at = page.next_offset
+        ends.append(at.position)
+    return {"ends": ends, "appends": appends}
 
 
 def ask(log: LogEngine, question: dict[str, Any]) -> dict[str, Any]:

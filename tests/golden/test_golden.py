@@ -1,7 +1,10 @@
 """What earlier versions of this program wrote can still be read, all of it; what later ones write is refused."""
 
+import itertools
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +13,21 @@ import pytest
 from durastream import DataDamaged, FormatVersion, LogEngine
 
 from . import layout
-from .layout import Event, Manifest, Segment
+from .codec import crc, u32
+from .events import EVENTS, Event
+from .layout import Manifest, Segment
+from .sealed import BLOCK, SealedFile
 from .state import describe
 
 HERE = Path(__file__).parent
-KNOWN = 1
+VERSIONS = [1, 2]
+KNOWN = {"manifest": 2, "segment": 1, "reserve": 1, "checkpoint": 1, "sealed": 1}
 SEGMENT_BYTES = 16 << 10
 
 Recovered = tuple[dict[str, Any], dict[str, Any]]
 
 
-@pytest.fixture(params=[f"v{version}" for version in range(1, KNOWN + 1)])
+@pytest.fixture(params=[f"v{version}" for version in VERSIONS])
 def golden(request: pytest.FixtureRequest) -> Path:
     """A golden directory and its description."""
     return HERE / str(request.param)
@@ -39,6 +46,17 @@ def snapshot(source: Path, target: Path) -> Path:
 
 def open_log(directory: Path) -> LogEngine:
     return LogEngine(directory, segment_bytes=SEGMENT_BYTES)
+
+
+def opened_and_killed(directory: Path) -> None:
+    """Another process opens it, reads something, and ends without a farewell."""
+    script = (
+        "import os, sys; from durastream import LogEngine\n"
+        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT_BYTES})\n"
+        "[bytes(log.read(info.path, info.floor)) for info in log.list()]\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, directory], check=True, timeout=60)
 
 
 def report(log: LogEngine) -> dict[str, Any]:
@@ -61,13 +79,11 @@ def test_all_of_a_golden_directory_is_read_and_recovering_again_changes_nothing(
 ) -> None:
     expected = json.loads((golden / "description.json").read_text(encoding="utf-8"))
     recovery, next_id = expected.pop("recovery"), expected.pop("next_id")
-    with open_log(directory) as log:
-        assert report(log) == recovery
-        assert content(log, expected) == expected
-        killed = snapshot(directory, tmp_path / "killed")
-    with open_log(killed) as log:
-        assert report(log) == recovery
-        assert content(log, expected) == expected
+    opened_and_killed(snapshot(directory, tmp_path / "killed"))
+    for copy in (directory, tmp_path / "killed"):
+        with open_log(copy) as log:
+            assert report(log) == recovery
+            assert content(log, expected) == expected
     with open_log(directory) as log:
         assert log.recovery.clean
         assert content(log, expected) == expected
@@ -89,6 +105,9 @@ def segments(directory: Path) -> list[Segment]:
     return sorted(
         (segment for segment in read if segment.base is not None), key=lambda segment: segment.end
     )
+
+
+RETENTIONS = ("max_bytes", "max_age", "max_events")
 
 
 def traits(event: Event) -> set[str]:
@@ -114,11 +133,30 @@ def traits(event: Event) -> set[str]:
         found |= {"producer closes"} if event.producer and facts["closes"] else set()
     if event.what == "delete" and facts["expired"]:
         found.add("expired")
+    if event.what in {"create", "configure"}:
+        found |= {f"{event.what} {limit}" for limit in facts["retention"]}
+    if event.what == "configure" and not facts["retention"]:
+        found.add("configure to everything")
     return found
 
 
-def test_version_1_holds_every_kind_of_event_behind_its_checkpoint() -> None:
-    directory = HERE / "v1" / "data"
+ALL_TRAITS = {
+    *EVENTS.values(),
+    *("create closed", "create with content", "create with nanoseconds"),
+    *("create ttl", "create at", "create ttl inherited", "create at inherited"),
+    *("fork at tail", "fork at offset", "fork with sub-offset"),
+    *("append with time", "append with producer", "append with Stream-Seq"),
+    *("close", "append and close", "producer closes", "expired"),
+}
+LIMITS = {f"{event} {limit}" for event in ("create", "configure") for limit in RETENTIONS}
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [(1, ALL_TRAITS - {"configure"}), (2, ALL_TRAITS | LIMITS | {"configure to everything"})],
+)
+def test_it_holds_every_kind_of_event_behind_its_checkpoint(version: int, wanted: set[str]) -> None:
+    directory = HERE / f"v{version}" / "data"
     entry = Manifest.read(directory).checkpoint
     assert entry is not None
     replayed = [
@@ -128,24 +166,21 @@ def test_version_1_holds_every_kind_of_event_behind_its_checkpoint() -> None:
         if event.lsn >= entry[1]
     ]
     found = set().union(*map(traits, replayed))
-    assert found == {
-        *layout.EVENTS.values(),
-        *("create closed", "create with content", "create with nanoseconds"),
-        *("create ttl", "create at", "create ttl inherited", "create at inherited"),
-        *("fork at tail", "fork at offset", "fork with sub-offset"),
-        *("append with time", "append with producer", "append with Stream-Seq"),
-        *("close", "append and close", "producer closes", "expired"),
-    }
+    assert found == wanted
+    creations = [event.facts["version"] for event in replayed if event.what == "create"]
+    assert set(creations) == {version}
 
 
-def test_version_1_holds_every_kind_of_segment_and_an_unclean_end() -> None:
-    directory = HERE / "v1" / "data"
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_holds_every_kind_of_segment_and_an_unclean_end(version: int) -> None:
+    directory = HERE / f"v{version}" / "data"
     manifest = Manifest.read(directory)
     in_use = segments(directory)
+    assert manifest.version == version
     assert not manifest.clean
     assert len(in_use) < len(manifest.segments), "no reserve"
     assert any(segment.had_earlier_life for segment in in_use)
-    assert not all(segment.had_earlier_life for segment in in_use)
+    assert version > 1 or not all(segment.had_earlier_life for segment in in_use)
     assert max(size for _, _, size, _ in manifest.segments) > SEGMENT_BYTES
     *earlier, last = in_use
     for segment, following in zip(earlier, in_use[1:], strict=True):
@@ -155,18 +190,71 @@ def test_version_1_holds_every_kind_of_segment_and_an_unclean_end() -> None:
     assert manifest.synced <= last.end
 
 
-def test_version_1_has_a_checkpoint_with_every_kind_of_state() -> None:
-    directory = HERE / "v1" / "data"
-    entry = Manifest.read(directory).checkpoint
+def sealed_files(directory: Path) -> list[SealedFile]:
+    """The sealed files in LSN order, read by the second reader."""
+    files = [SealedFile.read(directory, entry) for entry in Manifest.read(directory).files]
+    return sorted(files, key=lambda file: file.lsns)
+
+
+def test_version_2_has_sealed_files_with_everything_that_they_can_have() -> None:
+    directory = HERE / "v2" / "data"
+    manifest, files = Manifest.read(directory), sealed_files(directory)
+    for one, following in itertools.pairwise(files):
+        assert one.lsns[1] <= following.lsns[0]
+    assert files[-1].lsns[1] <= manifest.sealed
+    assert any(file.body > BLOCK for file in files), "no file of two blocks"
+    extents = [extent for file in files for extent in file.extents]
+    assert any(extent.restarts for extent in extents)
+    assert any(len(extent.events) == 1 for extent in extents)
+    runs: dict[int, list[tuple[int, int]]] = {}
+    for extent in extents:
+        runs.setdefault(extent.stream, []).append((extent.start, extent.end))
+    assert any(len(places) > 1 for places in runs.values()), "no stream in several files"
+    assert any(places[0][0] > 0 for places in runs.values()), "nothing was dead"
+    # What both the log and a sealed file have is the same.
+    frames = {
+        (event.stream, event.position): event.payload
+        for segment in segments(directory)
+        for event in segment.events
+        if event.payload and event.lsn < manifest.sealed
+    }
+    twice = 0
+    for extent in extents:
+        for position, payload in extent.events:
+            if (extent.stream, position) in frames:
+                assert frames[extent.stream, position] == payload
+                twice += 1
+    assert twice > 0
+
+
+def state_of(directory: Path, entry: tuple[int, int, int] | None) -> dict[str, Any]:
+    """A checkpoint's state, every payload that it names looked up."""
     assert entry is not None
     state = layout.checkpoint(directory, *entry)
-    streams = state["streams"].values()
     frames = {event.lsn: event for segment in segments(directory) for event in segment.events}
-    for stream in streams:
+    sealed = {
+        (extent.stream, position): payload
+        for file in sealed_files(directory)
+        for extent in file.extents
+        for position, payload in extent.events
+    }
+    for stream in state["streams"].values():
         for lsn, begin, end in stream["payloads"]:
-            event = frames[lsn]
-            held = (event.stream, event.position, event.position + len(event.payload))
-            assert held == (stream["id"], begin, end), stream["path"]
+            if lsn in frames:
+                event = frames[lsn]
+                held = (event.stream, event.position, event.position + len(event.payload))
+                assert held == (stream["id"], begin, end), stream["path"]
+            else:
+                assert len(sealed[stream["id"], begin]) == end - begin
+    return state
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_it_has_a_checkpoint_with_every_kind_of_state(version: int) -> None:
+    directory = HERE / f"v{version}" / "data"
+    state = state_of(directory, Manifest.read(directory).checkpoint)
+    assert state["version"] == version
+    streams = state["streams"].values()
     expiries = {
         (expiry["kind"], expiry["inherited"])
         for stream in streams
@@ -183,6 +271,44 @@ def test_version_1_has_a_checkpoint_with_every_kind_of_state() -> None:
     assert state["next_id"] > max(stream["id"] for stream in streams)
 
 
+def test_version_2_has_two_checkpoints_and_what_retentions_remember() -> None:
+    directory = HERE / "v2" / "data"
+    manifest = Manifest.read(directory)
+    newest, older = (
+        state_of(directory, entry) for entry in (manifest.checkpoint, manifest.previous)
+    )
+    assert newest["streams"].keys() == older["streams"].keys()
+    assert newest["streams"] != older["streams"]
+    streams = newest["streams"].values()
+    for limit in RETENTIONS:
+        assert any(limit in stream.get("retention", {}) for stream in streams), limit
+    assert any(
+        stream["runs by max_age"]["runs"] for stream in streams if "runs by max_age" in stream
+    )
+    runs = [
+        stream["runs by max_events"]["runs"] for stream in streams if "runs by max_events" in stream
+    ]
+    assert max(map(len, runs)) > 1
+    assert any(stream["kept"] < stream["floor"] for stream in streams)
+    assert any(stream["start"] > stream["kept"] for stream in streams)
+
+
+def test_the_older_checkpoint_stands_in_for_the_newest_and_nothing_is_lost(tmp_path: Path) -> None:
+    directory = snapshot(HERE / "v2" / "data", tmp_path / "data")
+    expected = json.loads((HERE / "v2" / "description.json").read_text(encoding="utf-8"))
+    del expected["recovery"], expected["next_id"]
+    file = one_of_each(directory)["checkpoint"]
+    data = bytearray(file.read_bytes())
+    data[100] ^= 1
+    file.write_bytes(data)
+    with open_log(directory) as log:
+        previous = Manifest.read(HERE / "v2" / "data").previous
+        assert previous is not None
+        assert log.recovery.replay_from == previous[1]
+        assert content(log, expected) == expected
+    assert (directory / f"{file.name}.damaged").read_bytes() == data
+
+
 def one_of_each(directory: Path) -> dict[str, Path]:
     manifest = Manifest.read(directory)
     assert manifest.checkpoint is not None
@@ -197,25 +323,26 @@ def one_of_each(directory: Path) -> dict[str, Path]:
         "segment": directory / f"{used:016}.wal",
         "reserve": directory / f"{reserve:016}.wal",
         "checkpoint": directory / f"{manifest.checkpoint[0]:016}.checkpoint",
+        "sealed": directory / f"{manifest.files[0][0]:016}.sealed",
     }
 
 
-@pytest.mark.parametrize("version", [0, KNOWN + 1, 2**32 - 1])
-@pytest.mark.parametrize("kind", ["manifest", "segment", "reserve", "checkpoint"])
+@pytest.mark.parametrize("version", [0, 3, 2**32 - 1])
+@pytest.mark.parametrize(("kind", "known"), KNOWN.items())
 def test_a_file_of_another_version_is_refused_with_both_versions_named(
-    tmp_path: Path, kind: str, version: int
+    tmp_path: Path, kind: str, known: int, version: int
 ) -> None:
-    directory = snapshot(HERE / f"v{KNOWN}" / "data", tmp_path / "data")
+    directory = snapshot(HERE / "v2" / "data", tmp_path / "data")
     file = one_of_each(directory)[kind]
     data = file.read_bytes()
-    assert layout.u32(data, 8) == KNOWN
+    assert u32(data, 8) == known
     file.write_bytes(data[:8] + version.to_bytes(4, "little") + data[12:])
     before = contents(directory)
     with pytest.raises(FormatVersion) as caught:
         open_log(directory)
     refusal = caught.value
-    assert (refusal.file, refusal.found, refusal.known) == (str(file), version, KNOWN)
-    assert f"version {version}, this program knows up to {KNOWN}" in str(refusal)
+    assert (refusal.file, refusal.found, refusal.known) == (str(file), version, known)
+    assert f"version {version}, this program knows up to {known}" in str(refusal)
     assert contents(directory) == before, "nothing is changed by a refusal"
 
 
@@ -225,12 +352,12 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 def test_a_checkpoint_of_another_engine_is_refused(tmp_path: Path) -> None:
-    directory = snapshot(HERE / f"v{KNOWN}" / "data", tmp_path / "data")
+    directory = snapshot(HERE / "v2" / "data", tmp_path / "data")
     file = one_of_each(directory)["checkpoint"]
     data = file.read_bytes()
-    assert data[72] == 1
-    payload = b"\x02" + data[73:]
-    crc = layout.crc(layout.crc(0, bytes(8)), payload).to_bytes(4, "little")
-    file.write_bytes(data[:64] + crc + data[68:72] + payload)
+    assert data[72] == 2
+    payload = b"\x03" + data[73:]
+    sum_ = crc(crc(0, bytes(8)), payload).to_bytes(4, "little")
+    file.write_bytes(data[:64] + sum_ + data[68:72] + payload)
     with pytest.raises(DataDamaged, match="unknown version"):
         open_log(directory)

@@ -1,6 +1,6 @@
-"""Writes the golden directory of format version 1: `PYTHONPATH=python:tests python tests/golden/write.py TARGET`.
+"""Writes the golden directory of format version 2: `PYTHONPATH=python:tests python tests/golden/write.py TARGET`.
 
-Kept to show how `v1` came about, and as a start for the next version's. A committed golden directory
+Kept to show how `v2` came about, and as a start for the next version's. A committed golden directory
 is never written again: it proves that what an earlier program wrote can still be read.
 """
 
@@ -13,11 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from durastream import LogEngine, Offset
+from durastream import LogEngine, Offset, Retention
 from golden.layout import BLOCK, GROUP_HEAD, Manifest, Segment
 from golden.state import describe
 
 SEGMENT_BYTES = 16 << 10
+LARGE_SEGMENT_BYTES = 112 << 10
+"""Sealed, one of these has more than one block, and an extent of more events than go without a restart."""
 CENTURIES = timedelta(days=365 * 500, microseconds=250_000)
 FAR = datetime(2999, 12, 31, 23, 59, 59, 500_000, tzinfo=UTC)
 PATTERN = bytes(range(256))
@@ -25,16 +27,63 @@ PATTERN = bytes(range(256))
 Questions = list[dict[str, Any]]
 
 
-def open_log(directory: Path) -> LogEngine:
-    return LogEngine(directory, segment_bytes=SEGMENT_BYTES, reap_interval=0.05)
+def open_log(directory: Path, segment_bytes: int = SEGMENT_BYTES) -> LogEngine:
+    return LogEngine(directory, segment_bytes=segment_bytes, reap_interval=0.05)
+
+
+def until_sealed(directory: Path, end: int) -> None:
+    """Waits until everything below an LSN is in sealed files; it must not lie in the last segment."""
+    while Manifest.read(directory).sealed < end:
+        time.sleep(0.01)
+
+
+def history(log: LogEngine, directory: Path) -> Questions:
+    """Streams that lie mixed in several segments, then sealed; some of it was dead before, some of it dies later."""
+    names = [f"history/{kind}" for kind in ("long", "large", "json", "trimmed", "deleted")]
+    long, large, json_, trimmed, deleted = names
+    for name in names:
+        log.create(name, content_type="application/json" if name == json_ else None)
+    ends: list[str] = []
+    for turn in range(3):
+        log.append_many([(long, b"%d," % number) for number in range(300)])
+        for part in range(3):
+            log.append(large, bytes([turn * 3 + part]) * 100 + PATTERN * 99)
+            log.append(
+                json_,
+                b'[{"turn": %d}, {"part": %d}]' % (turn, part),
+                producer=("w", 0, turn * 3 + part),
+            )
+            ends.append(str(log.append(trimmed, b"%d.%d;" % (turn, part)).next_offset))
+            log.append(deleted, b"dead when it is sealed")
+        if turn == 0:
+            log.trim(trimmed, ends[1])
+            log.fork(large, "history/fork", log.head(large).tail)
+    log.delete(deleted)
+    end = log.stats().end_lsn
+    log.create("bulk")
+    for _ in range(2):  # so that another segment begins, and one more if need be
+        log.append("bulk", PATTERN * (LARGE_SEGMENT_BYTES * 2 // 3 // len(PATTERN)))
+    log.delete("bulk")
+    until_sealed(directory, end)
+    log.append(long, b"not sealed yet")
+    log.trim(trimmed, ends[3])
+    log.append("history/fork", b"own")
+    return [
+        {"call": "read", "path": trimmed, "offset": ends[2]},
+        {"call": "read", "path": trimmed, "offset": ends[3]},
+        {"call": "read", "path": deleted, "offset": "-1"},
+        {"call": "append", "path": json_, "data": "0", "producer": ["w", 0, 8]},
+        {"call": "append", "path": json_, "data": "0", "producer": ["w", 0, 10]},
+    ]
 
 
 def fill_and_drop(log: LogEngine) -> None:
-    """Uses segments up, so that what follows lies in files that had an earlier life."""
+    """Uses segments up, a large reserve too, so that what follows lies in files that had an earlier life."""
     log.create("bulk")
-    for _ in range(3):
+    for _ in range(13):
         log.append("bulk", PATTERN * 44)
     log.delete("bulk")
+    log.checkpoint()
     log.checkpoint()
 
 
@@ -183,10 +232,40 @@ def removed(log: LogEngine, at: str) -> Questions:
     ]
 
 
+def limited(log: LogEngine, at: str) -> Questions:
+    """Streams of which only so much is kept, from the start or later; what forks make of it."""
+    limits = {
+        "bytes": Retention(max_bytes=12),
+        "age": Retention(max_age=CENTURIES),
+        "events": Retention(max_events=3),
+        "everything": Retention(max_bytes=30, max_age=CENTURIES, max_events=5),
+        "no more": Retention(max_events=2),
+    }
+    for name, retention in limits.items():
+        log.create(f"{at}/limited/{name}", retention=retention)
+    log.create(f"{at}/limited/later")
+    for number in range(8):
+        log.append_many([(f"{at}/limited/{name}", b"%04d" % number) for name in [*limits, "later"]])
+    log.configure(f"{at}/limited/later", retention=Retention(max_events=2, max_bytes=100))
+    log.configure(f"{at}/limited/age", retention=Retention(max_age=CENTURIES * 2, max_events=100))
+    log.configure(f"{at}/limited/no more", retention=None)
+    for name in (*limits, "later"):
+        log.append(f"{at}/limited/{name}", b"last")
+    log.fork(f"{at}/limited/events", f"{at}/fork/limited")
+    log.fork(f"{at}/limited/events", f"{at}/fork/unlimited", retention=Retention())
+    log.append(f"{at}/fork/limited", b"own")
+    log.append(f"{at}/fork/unlimited", b"own")
+    return [
+        {"call": "create", "path": f"{at}/limited/later"},
+        {"call": "fork", "source": f"{at}/limited/events", "path": f"{at}/fork/limited"},
+        {"call": "read", "path": f"{at}/limited/events", "offset": "-1"},
+    ]
+
+
 def scene(log: LogEngine, at: str) -> Questions:
     """Everything there is, under one prefix."""
     questions: Questions = []
-    for part in (plain, produced, mortal, forked, removed):
+    for part in (plain, produced, mortal, forked, removed, limited):
         questions += part(log, at)
     return questions
 
@@ -248,19 +327,24 @@ def main() -> None:
     target = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as scratch:
         live, again = Path(scratch, "live"), Path(scratch, "again")
+        with open_log(live, LARGE_SEGMENT_BYTES) as log:
+            questions = history(log, live)
         with open_log(live) as log:
             fill_and_drop(log)
             log.create("torn")
-            questions = scene(log, "checkpointed")
-        with open_log(live) as log:
+            log.create("between checkpoints")
+            questions += scene(log, "checkpointed")
+            log.checkpoint()
+            log.append("between checkpoints", b"so that the older one is another one")
+            log.checkpoint()
             changed = carry_on(log, "checkpointed")
             asked_anew = {question["path"] for question in changed}
             questions = [question for question in questions if question["path"] not in asked_anew]
             questions += changed + scene(log, "replayed") + expire(log)
+            time.sleep(1)  # until nothing more happens in the background
             end = log.stats().end_lsn
             before = describe(log, questions)
             assert end == log.stats().end_lsn, "a question that changed something"
-            time.sleep(1)  # until nothing more happens in the background
             log.append_many([("torn", b"whole, so kept"), ("torn", PATTERN * 8)])
             snapshot(live, target / "data")
         tear(target / "data", end)
