@@ -16,6 +16,7 @@ from durastream.client import (
     astream,
     stream,
 )
+from durastream.client.core import beneath
 from support.server import Server
 
 from .conftest import Room
@@ -77,6 +78,79 @@ def test_threads_give_theirs_back(room: Room) -> None:
             with stream(url, live=live, client=client) as response:
                 assert next(iter(response.iter_json())) == 1
         assert DurableStream(url, client=client).head().offset
+
+
+@pytest.mark.parametrize("live", [False, "long-poll", "sse"])
+def test_bodies_are_read_past_httpx_and_their_connection_goes_on(
+    room: Room,
+    live: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Fails when an httpx is installed whose inside we do not know: everything works then, but slowly."""
+    url = room.create("application/json", b"1")
+    room.append(b'"' + b"x" * 5_000_000 + b'"')
+    room.close(b"3")
+    found: list[beneath.Body | None] = []
+    addresses = set()
+
+    def watched(response: httpx.Response) -> beneath.Body | None:
+        addresses.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+        found.append(real(response))
+        return found[-1]
+
+    real = beneath.body
+    monkeypatch.setattr(beneath, "body", watched)
+    with httpx.Client(trust_env=False, timeout=5) as client:
+        for _ in range(3):
+            with stream(url, live=live, client=client) as response:
+                assert [len(str(m)) for m in response.iter_json()] == [1, 5_000_000, 1]
+    assert len(found) >= 6
+    assert None not in found
+    assert len(addresses) == 1
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_bodies_are_read_past_httpx_on_event_loops_too(
+    room: Room, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = room.create("application/json", b"1", b'"' + b"x" * 5_000_000 + b'"')
+    room.close()
+    found: list[beneath.Body | None] = []
+    real = beneath.body
+
+    def watched(response: httpx.Response) -> beneath.Body | None:
+        found.append(real(response))
+        return found[-1]
+
+    monkeypatch.setattr(beneath, "body", watched)
+
+    async def main() -> None:
+        limits = httpx.Limits(max_connections=1)
+        async with httpx.AsyncClient(limits=limits, trust_env=False) as client:
+            for _ in range(2):
+                async with astream(url, client=client) as response:
+                    assert [len(str(m)) async for m in response.iter_json()] == [1, 5_000_000]
+
+    with_deadline(main, backend)
+    assert len(found) >= 4
+    assert None not in found
+
+
+def test_a_transport_of_the_callers_is_read_the_usual_way() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        headers = {"Stream-Next-Offset": "0_1", "Stream-Up-To-Date": "true"}
+        return httpx.Response(200, headers=headers, content=b"abc", request=request)
+
+    transport = httpx.MockTransport(answer)
+    with httpx.Client(transport=transport) as client:
+        assert stream("http://nowhere.example/s", client=client).read() == b"abc"
+
+    async def main() -> None:
+        async with httpx.AsyncClient(transport=transport) as client:
+            response = await astream("http://nowhere.example/s", client=client)
+            assert await response.read() == b"abc"
+
+    with_deadline(main, "trio")
 
 
 def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
-from durastream.client.core import clients
+from durastream.client.core import beneath, clients
 from durastream.client.core.steps import Answer, Broken, Current, Operation, Request, Step
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Wire:
         self._timeout = clients.timeouts(self._client, client is None, timeout)
         self._response: httpx.Response | None = None
         self._pieces: Iterator[bytes] = iter(())
+        self._body: beneath.Body | None = None
         self._cancelled = threading.Event()
 
     def send(self, request: Request) -> Answer:
@@ -73,37 +74,50 @@ class Wire:
             raise clients.broken(error) from error
         self._response = response
         # Undecoded bytes are handed through without httpx's second look at each piece.
-        encoded = "content-encoding" in response.headers
-        self._pieces = response.iter_bytes() if encoded else response.iter_raw()
+        decoded = "content-encoding" in response.headers or response.is_stream_consumed
+        self._pieces = response.iter_bytes() if decoded else response.iter_raw()
+        self._body = None if decoded else beneath.body(response)
         return Answer(response.status_code, response.headers)
 
     def piece(self) -> bytes:
         """The next bytes of the body; empty at its end."""
         try:
+            if self._body is not None:
+                return self._piece_of(self._body)
             for data in self._pieces:
                 if data:
                     return data
-        except (httpx.RequestError, httpx.StreamError) as error:
+        except (*clients.FAILURES, httpx.StreamError, Broken) as error:
             raise self._lost(error) from error
         if self._cancelled.is_set():
             raise Cancelled
         return b""
 
+    def _piece_of(self, body: beneath.Body) -> bytes:
+        data, body.first = body.first, b""
+        while not data and not body.ended:
+            data = body.feed(body.stream.read(body.wanted, body.timeout))
+        if not data:
+            self._body = None
+            body.finish()
+            for _ in self._pieces:
+                pass
+        return data
+
     def rest(self) -> bytes:
         """The rest of the body."""
-        try:
-            return b"".join(self._pieces)
-        except (httpx.RequestError, httpx.StreamError) as error:
-            raise self._lost(error) from error
+        pieces = []
+        while data := self.piece():
+            pieces.append(data)
+        return b"".join(pieces)
 
-    def _lost(self, error: httpx.RequestError | httpx.StreamError) -> Exception:
-        if self._cancelled.is_set() or not isinstance(error, httpx.RequestError):
-            return Cancelled()
-        return clients.broken(error)
+    def _lost(self, error: Exception) -> Exception:
+        return Cancelled() if self._cancelled.is_set() else clients.broken(error)
 
     def shut(self) -> None:
         """Give the connection back; a body not read to its end costs the connection."""
         response, self._response, self._pieces = self._response, None, iter(())
+        self._body = None
         if response is not None:
             response.close()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio
 import httpx
 
-from durastream.client.core import clients
+from durastream.client.core import beneath, clients
 from durastream.client.core.steps import Answer, Broken, Current, Operation, Request, Step
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class AsyncWire:
         self._timeout = clients.timeouts(client, own, timeout)
         self._response: httpx.Response | None = None
         self._pieces: AsyncIterator[bytes] | None = None
+        self._body: beneath.Body | None = None
 
     async def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
@@ -61,8 +62,9 @@ class AsyncWire:
             raise clients.broken(error) from error
         self._response = response
         # Undecoded bytes are handed through without httpx's second look at each piece.
-        encoded = "content-encoding" in response.headers
-        self._pieces = response.aiter_bytes() if encoded else response.aiter_raw()
+        decoded = "content-encoding" in response.headers or response.is_stream_consumed
+        self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
+        self._body = None if decoded else beneath.body(response)
         return Answer(response.status_code, response.headers)
 
     async def piece(self) -> bytes:
@@ -70,12 +72,25 @@ class AsyncWire:
         if self._pieces is None:
             return b""
         try:
+            if self._body is not None:
+                return await self._piece_of(self._body, self._pieces)
             async for data in self._pieces:
                 if data:
                     return data
-        except httpx.RequestError as error:
+        except clients.FAILURES as error:
             raise clients.broken(error) from error
         return b""
+
+    async def _piece_of(self, body: beneath.Body, pieces: AsyncIterator[bytes]) -> bytes:
+        data, body.first = body.first, b""
+        while not data and not body.ended:
+            data = body.feed(await body.stream.read(body.wanted, body.timeout))
+        if not data:
+            self._body = None
+            body.finish()
+            async for _ in pieces:
+                pass
+        return data
 
     async def rest(self) -> bytes:
         """The rest of the body."""
@@ -88,9 +103,10 @@ class AsyncWire:
         """Give the connection back, also while this task is being cancelled."""
         response, self._response = self._response, None
         pieces, self._pieces = self._pieces, None
+        body, self._body = self._body, None
         if response is None:
             return
-        if pieces is not None and not response.is_closed:
+        if pieces is not None and body is None and not response.is_closed:
             await _unwind(pieces)
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
             await response.aclose()

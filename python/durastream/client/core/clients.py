@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import httpcore
 import httpx
 
 from durastream import __version__
@@ -23,6 +24,8 @@ DEFAULT_TIMEOUT = 30.0
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 _KEY = os.urandom(16)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+FAILURES = (httpx.RequestError, httpcore.NetworkError, httpcore.TimeoutException)
+"""What reading a body may raise; `broken` says what it means."""
 _OWN_PARAMS = frozenset({"offset", "live", "cursor"})
 
 
@@ -93,13 +96,15 @@ def build(
     return built
 
 
-def broken(error: httpx.RequestError) -> Exception:
+def broken(error: Exception) -> Exception:
     """What a failed request means to an operation."""
+    if isinstance(error, Broken):
+        return error
     reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return BadRequest(f"this request cannot be sent: {reason}")
     return Broken(
         reason,
         sent=not isinstance(error, _NOT_SENT),
-        silent=isinstance(error, httpx.ReadTimeout),
+        silent=isinstance(error, httpx.ReadTimeout | httpcore.ReadTimeout),
     )

@@ -10,6 +10,7 @@ from durastream.client.errors import ProtocolError
 from durastream.client.results import Chunk
 
 MAX_EVENT = 256 << 20
+_MARK = b"\xef\xbb\xbf"
 _FAST_DATA = b"event: data\ndata:"
 _FAST_CONTROL = b"event: control\ndata:"
 
@@ -23,9 +24,11 @@ class EventStream:
     def __init__(self, *, base64: bool, json: bool) -> None:
         self._base64 = base64
         self._json = json
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._held = 0
         self._after_cr = False
         self._begun = False
+        self._mark = b""
         self._data: list[bytes] = []
         self.heartbeats = 0
         """Comments seen: signs of life without news."""
@@ -33,20 +36,24 @@ class EventStream:
     def feed(self, piece: bytes) -> list[Chunk]:
         """The chunks that `piece` completes."""
         if not self._begun:
+            piece = self._mark + piece
+            if len(piece) < len(_MARK) and _MARK.startswith(piece):
+                self._mark = piece
+                return []
             self._begun = True
-            piece = piece.removeprefix(b"\xef\xbb\xbf")
+            piece = piece.removeprefix(_MARK)
         if self._after_cr or b"\r" in piece:
             piece = self._line_feeds(piece)
-        text = self._rest + piece if self._rest else piece
-        end = text.rfind(b"\n\n")
-        if end < 0:
-            self._rest = text
-            if len(text) > MAX_EVENT:
-                raise ProtocolError(f"the server sent an event of more than {MAX_EVENT} bytes")
+        end = self._last_end(piece)
+        if not end:
+            self._hold(piece)
             return []
-        self._rest = text[end + 2 :]
+        self._rest.append(piece[:end])
+        text = b"".join(self._rest)
+        self._rest, self._held = [], 0
+        self._hold(piece[end:])
         chunks: list[Chunk] = []
-        for event in text[:end].split(b"\n\n"):
+        for event in text[:-2].split(b"\n\n"):
             if event.startswith(_FAST_CONTROL) and event.count(b"\n") == 1:
                 chunks.append(self._control(event[len(_FAST_CONTROL) :]))
             elif event.startswith(_FAST_DATA) and event.count(b"\n") == 1:
@@ -54,6 +61,23 @@ class EventStream:
             else:
                 self._any(event, chunks)
         return chunks
+
+    def _last_end(self, piece: bytes) -> int:
+        """Behind the last empty line that ends within `piece`; 0 when there is none.
+
+        Only `piece` is searched: an event of many pieces must not cost the square of them.
+        """
+        found = piece.rfind(b"\n\n")
+        if found >= 0:
+            return found + 2
+        return int(piece.startswith(b"\n") and bool(self._rest) and self._rest[-1].endswith(b"\n"))
+
+    def _hold(self, piece: bytes) -> None:
+        if piece:
+            self._rest.append(piece)
+            self._held += len(piece)
+            if self._held > MAX_EVENT:
+                raise ProtocolError(f"the server sent an event of more than {MAX_EVENT} bytes")
 
     def _line_feeds(self, piece: bytes) -> bytes:
         """CRLF and CR become LF, also when a CRLF is split between two pieces."""

@@ -1,0 +1,94 @@
+"""What lies beneath httpx, where it is the httpcore and h11 that we know; elsewhere nothing is found.
+
+A parser that hands every chunk through eight generators costs an event stream more than all else that is done
+about an event. So bodies over HTTP/1.1 are read from their connections as they come, and the parser is told
+at the end, so that the connection can be used again.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import h11
+import httpcore
+
+from durastream.client.core.framing import Chunked, Sized
+
+if TYPE_CHECKING:
+    import httpx
+
+_TO_CONNECTION = ("_stream", "_httpcore_stream", "_stream", "_connection")
+
+
+class Body:
+    """The body of an answer that is read past httpx."""
+
+    def __init__(
+        self,
+        state: Any,  # noqa: ANN401  (h11.Connection, more of it than is public)
+        stream: Any,  # noqa: ANN401  (of either twin)
+        framing: Sized | Chunked,
+        timeout: float | None,
+    ) -> None:
+        self._state = state
+        self._framing = framing
+        self.stream = stream
+        """httpcore's network stream, of either twin."""
+        self.timeout = timeout
+        """Seconds to wait for bytes."""
+        self.first = b""
+        """What had come with the head."""
+        buffered = state._receive_buffer
+        if early := bytes(buffered):
+            taken = early[: framing.wanted] if isinstance(framing, Sized) else early
+            buffered.maybe_extract_at_most(len(taken))
+            self.first = framing.feed(taken)
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come."""
+        return self._framing.ended
+
+    @property
+    def wanted(self) -> int:
+        """How many bytes to read next, at most."""
+        return self._framing.wanted
+
+    def feed(self, data: bytes) -> bytes:
+        """The content in what was read. Raises Broken."""
+        return self._framing.feed(data)
+
+    def finish(self) -> None:
+        """Tell the parser, whose iterator ends then by itself."""
+        if isinstance(self._framing, Sized):
+            self._state._reader._remaining = 0
+        else:
+            self._state.receive_data(b"0\r\n\r\n" + self._framing.rest)
+
+
+def body(response: httpx.Response) -> Body | None:
+    """The body of this answer, none of which has been read; `None` where only httpx can read it."""
+    found: Any = response.stream
+    for name in _TO_CONNECTION:
+        found = getattr(found, name, None)
+    if not isinstance(found, httpcore.HTTP11Connection | httpcore.AsyncHTTP11Connection):
+        return None
+    state = getattr(found, "_h11_state", None)
+    stream = response.extensions.get("network_stream")
+    if not isinstance(state, h11.Connection) or state.their_state is not h11.SEND_BODY:
+        return None
+    if not hasattr(stream, "read") or not hasattr(state, "_receive_buffer"):
+        return None
+    framing = _framing(response, getattr(state, "_reader", None))
+    if framing is None:
+        return None
+    timeout = response.request.extensions.get("timeout", {}).get("read")
+    return Body(state, stream, framing, timeout)
+
+
+def _framing(response: httpx.Response, reader: Any) -> Sized | Chunked | None:  # noqa: ANN401
+    if "transfer-encoding" in response.headers:
+        chunked = response.headers["transfer-encoding"].strip().lower() == "chunked"
+        return Chunked() if chunked else None
+    left = getattr(reader, "_remaining", None)
+    return Sized(left) if isinstance(left, int) and left > 0 else None
