@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PREFIX = "DURASTREAM_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
-LISTENERS = ("hypercorn", "native")
+LISTENERS = ("native", "hypercorn")
 FRAME_BYTES = 128 << 20
 """The engine's default for `frame_bytes`."""
 MAX_FRAME_BYTES = 1 << 30
@@ -169,7 +169,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("data", str, "./data", "DIR", "data directory, made when missing"),
         ("host", _host, "127.0.0.1", "HOST", "address to listen on"),
         ("port", _port, "4437", "PORT", "port to listen on; 0 takes a free one and prints it"),
-        ("listener", _one_of(LISTENERS), "hypercorn", "NAME",
+        ("listener", _one_of(LISTENERS), "native", "NAME",
          "native, in Rust, or hypercorn, in Python"),
         ("unix", Path, None, "PATH", "Unix socket to listen on as well, without TLS; native only"),
         ("tls_cert", _file, None, "FILE", "PEM certificate chain; serves https, with ALPN"),

@@ -13,9 +13,9 @@ from .conftest import Room
 LIMITS = ("stream-retention-bytes", "stream-retention-seconds", "stream-retention-events")
 
 
-@pytest.fixture(params=["hypercorn", "native"])
-def kept(request: pytest.FixtureRequest, server_factory: ServerFactory) -> Iterator[Room]:
-    with Room(server_factory("--listener", request.param).url) as room:
+@pytest.fixture
+def kept(server_factory: ServerFactory) -> Iterator[Room]:
+    with Room(server_factory().url) as room:
         yield room
 
 

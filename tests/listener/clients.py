@@ -25,6 +25,17 @@ def read_all(sock: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
+def read_until(sock: socket.socket, end: bytes) -> bytes:
+    """Everything up to and with `end`, which must be the last that comes for now."""
+    pieces = b""
+    while not pieces.endswith(end):
+        piece = sock.recv(65_536)
+        if not piece:
+            raise ConnectionError(f"ended before {end!r}: {pieces!r}")
+        pieces += piece
+    return pieces
+
+
 def get(port: int, path: str) -> bytes:
     """The raw answer to a GET on a connection of its own."""
     with connect(port) as sock:

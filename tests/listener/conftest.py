@@ -44,9 +44,15 @@ class AppServer:
 AppServerFactory = Callable[..., AppServer]
 
 
+@pytest.fixture(params=["trio", "native"])
+def ours(request: pytest.FixtureRequest) -> str:
+    """The trio listener, and the native one in front of it, which forwards everything here."""
+    return str(request.param)
+
+
 @pytest.fixture
 def app_server() -> Iterator[AppServerFactory]:
-    """Start the test application: `app_server("ours", keep_alive=5)` or `app_server("plain")`."""
+    """Start the test application: `app_server(ours, keep_alive=5)` or `app_server("plain")`."""
     with contextlib.ExitStack() as running:
 
         def start(kind: str, **options: float) -> AppServer:

@@ -1,7 +1,8 @@
-"""Serves a small ASGI application as a process of its own: `serve_app.py ours|plain JSON`.
+"""Serves a small ASGI application as a process of its own: `serve_app.py trio|native|plain JSON`.
 
-`plain` is hypercorn as it comes, the control group of the tests of what our listener survives. The
-JSON object holds `Limits` for ours and attributes of `Config` for plain.
+`native` has it behind the native listener, which forwards every request; `plain` is hypercorn as it
+comes, the control group of the tests of what our listeners survive. The JSON object holds `Limits` for
+ours and attributes of `Config` for plain.
 """
 
 import json
@@ -9,13 +10,17 @@ import logging
 import signal
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, cast
 
 import trio
 from hypercorn.config import Config
 from hypercorn.trio import serve
 
+from durastream import LogEngine
+from durastream._native import NativeListener, Service
 from durastream.listener import Limits, Listener
+from durastream.listener.behind import Behind, control_socket
 from durastream.listener.server import open_socket
 
 Message = MutableMapping[str, Any]
@@ -121,20 +126,54 @@ ANSWERS = {
 }
 
 
-async def ours(limits: dict[str, Any]) -> None:
-    sock = open_socket("127.0.0.1", 0)
-    listener = Listener(app, [sock], limits=Limits(**limits))
+async def until_told(
+    run: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
+) -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
 
-            async def stop() -> None:
+            async def obey() -> None:
                 await anext(signals)
-                listener.stop()
+                await stop()
 
-            nursery.start_soon(stop)
-            print(sock.getsockname()[1], flush=True)  # noqa: T201
-            await listener.run()
+            nursery.start_soon(obey)
+            await run()
             nursery.cancel_scope.cancel()
+
+
+async def behind_nobody(limits: dict[str, Any]) -> None:
+    sock = open_socket("127.0.0.1", 0)
+    listener = Listener(app, [sock], limits=Limits(**limits))
+
+    async def stop() -> None:
+        listener.stop()
+
+    print(sock.getsockname()[1], flush=True)  # noqa: T201
+    await until_told(listener.run, stop)
+
+
+async def behind_native(given: dict[str, Any]) -> None:
+    limits = Limits(**given)
+    with control_socket(":memory:") as (sock, path), LogEngine(":memory:") as engine:
+        listener = Listener(Behind(app), [sock], limits=limits)
+        native = NativeListener(
+            Service(engine._native),
+            "127.0.0.1",
+            0,
+            upstream=path,
+            max_connections=limits.max_connections,
+            max_header_bytes=limits.max_header_bytes,
+            max_streams_per_connection=limits.max_streams_per_connection,
+            keep_alive=limits.keep_alive,
+            stall=limits.stall,
+        )
+
+        async def stop() -> None:
+            await trio.to_thread.run_sync(native.stop, limits.grace)
+            listener.abort()
+
+        print(native.port, flush=True)  # noqa: T201
+        await until_told(listener.run, stop)
 
 
 async def plain(attributes: dict[str, Any]) -> None:
@@ -166,7 +205,5 @@ async def plain(attributes: dict[str, Any]) -> None:
 if __name__ == "__main__":
     logging.basicConfig()
     kind, options = sys.argv[1:]
-    if kind == "ours":
-        trio.run(ours, json.loads(options))
-    else:
-        trio.run(plain, json.loads(options))
+    kinds = {"trio": behind_nobody, "native": behind_native, "plain": plain}
+    trio.run(partial(kinds[kind], json.loads(options)))

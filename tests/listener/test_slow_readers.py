@@ -20,8 +20,10 @@ def settled_rss(server: AppServer) -> int:
     return now
 
 
-def test_readers_that_never_read_cost_bounded_memory(app_server: AppServerFactory) -> None:
-    server = app_server("ours")
+def test_readers_that_never_read_cost_bounded_memory(
+    app_server: AppServerFactory, ours: str
+) -> None:
+    server = app_server(ours)
     assert server.serves()
     before = server.rss()
     with contextlib.ExitStack() as clients:
@@ -31,8 +33,10 @@ def test_readers_that_never_read_cost_bounded_memory(app_server: AppServerFactor
         assert server.serves()
 
 
-def test_streams_that_are_never_read_cost_bounded_memory(app_server: AppServerFactory) -> None:
-    server = app_server("ours")
+def test_streams_that_are_never_read_cost_bounded_memory(
+    app_server: AppServerFactory, ours: str
+) -> None:
+    server = app_server(ours)
     assert server.serves()
     before = server.rss()
     with H2Client.to(server.port) as client:
@@ -42,22 +46,24 @@ def test_streams_that_are_never_read_cost_bounded_memory(app_server: AppServerFa
         assert server.serves()
 
 
-def test_a_connection_that_is_not_read_is_dropped(app_server: AppServerFactory) -> None:
-    server = app_server("ours", stall=0.5)
+def test_a_connection_that_is_not_read_is_dropped(app_server: AppServerFactory, ours: str) -> None:
+    server = app_server(ours, stall=0.5)
     assert server.serves()
+    time.sleep(0.3)
     idle = server.descriptors()
     with connect(server.port) as deaf:
         deaf.sendall(ASK_BIG)
         time.sleep(0.2)
-        assert server.descriptors() == idle + 1
+        assert server.descriptors() > idle
         time.sleep(1.5)
         assert server.descriptors() == idle
 
 
 def test_a_stream_that_is_not_read_is_reset_and_its_neighbour_goes_on(
     app_server: AppServerFactory,
+    ours: str,
 ) -> None:
-    server = app_server("ours", stall=0.5)
+    server = app_server(ours, stall=0.5)
     with H2Client.to(server.port) as client:
         live = client.request(b"GET", b"/sse")
         deaf = client.request(b"GET", b"/big")
@@ -74,8 +80,10 @@ def test_a_stream_that_is_not_read_is_reset_and_its_neighbour_goes_on(
             client.pump()
 
 
-def test_a_slow_reader_that_reads_is_served_to_the_end(app_server: AppServerFactory) -> None:
-    server = app_server("ours", stall=1.5)
+def test_a_slow_reader_that_reads_is_served_to_the_end(
+    app_server: AppServerFactory, ours: str
+) -> None:
+    server = app_server(ours, stall=1.5)
     with connect(server.port) as sock:
         sock.sendall(ASK_BIG)
         read = 0
@@ -92,8 +100,9 @@ def test_a_slow_reader_that_reads_is_served_to_the_end(app_server: AppServerFact
 
 def test_clients_that_reset_what_they_ask_for_cost_bounded_memory(
     app_server: AppServerFactory,
+    ours: str,
 ) -> None:
-    server = app_server("ours")
+    server = app_server(ours)
     assert server.serves()
     before = server.rss()
     with H2Client.to(server.port) as client, contextlib.suppress(ConnectionError):

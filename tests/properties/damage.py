@@ -27,9 +27,9 @@ def copy(source: Path, target: Path) -> Path:
     kill freezes all files at one moment, so a copy during which any of them changed is made again.
     """
     while True:
-        before = _state(source)
         target.mkdir(parents=True)
         with contextlib.suppress(FileNotFoundError):
+            before = _state(source)
             for name in before:
                 _copy_file(source / name, target / name)
             if _state(source) == before:

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use durastream_protocol::Response;
 use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderName, HeaderValue, StatusCode, header, request};
 use tokio::time::timeout;
 
@@ -181,6 +181,13 @@ impl Outlet {
             body.send_data(Bytes::new(), true)?;
         }
         Ok(())
+    }
+
+    /// Ends an answer that cannot be finished, for no fault of its client.
+    pub(super) fn break_off(&mut self) {
+        if let Some(body) = &mut self.body {
+            body.send_reset(Reason::INTERNAL_ERROR);
+        }
     }
 
     /// Returns when the client wants the answer no more.

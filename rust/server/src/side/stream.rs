@@ -171,6 +171,7 @@ async fn forward(
                 None => return outlet.send(Bytes::new(), true).await,
                 Some(Err(error)) => {
                     tracing::warn!(%error, "the listener of the control APIs broke off");
+                    outlet.break_off();
                     return Err(Over);
                 }
                 Some(Ok(frame)) => {

@@ -30,6 +30,9 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
 ];
 
+/// Bytes of an answer that are read ahead of who takes them.
+const BUFFER: usize = 64 << 10;
+
 /// A piece of a request body. One that ends without `End` was cut short.
 #[derive(Debug)]
 pub(crate) enum Piece {
@@ -124,7 +127,9 @@ where
     B: Body<Data = Bytes, Error = io::Error> + 'static,
 {
     let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(BUFFER)
+        .handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
     tokio::task::spawn_local(async move {
