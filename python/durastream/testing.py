@@ -31,8 +31,11 @@ START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 15.0
 LOG_NAME: Final = "server.log"
 # Killing a process loses nothing that `none` acknowledged: only the power going would. And a log that no
-# test fills need not reserve much disk.
-ARGUMENTS: Final = ("--durability", "none", "--segment-bytes", "4MiB", "--shutdown-grace", "1")
+# test fills need not reserve much disk. Its streams are nobody's secret: `durable-streams list` may see them.
+ARGUMENTS: Final = (
+    *("--durability", "none", "--segment-bytes", "4MiB", "--shutdown-grace", "1"),
+    *("--listing", "on"),
+)
 
 
 class ServerFailed(RuntimeError):

@@ -13,7 +13,8 @@ LISTING = "/__durastream/streams"
 
 
 @pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
+def client(server_factory: Callable[..., Server]) -> Iterator[httpx.Client]:
+    server = server_factory("--listing", "on")
     with httpx.Client(base_url=server.url, timeout=10, trust_env=False) as client:
         for path in PATHS:
             client.put(f"/v1/stream/{path}", content=b"xyz").raise_for_status()
@@ -80,6 +81,9 @@ def test_other_methods_are_refused(client: httpx.Client) -> None:
     assert client.options(LISTING).status_code == 204
 
 
-def test_it_can_be_turned_off(server_factory: Callable[..., Server]) -> None:
-    server = server_factory("--listing", "off")
+@pytest.mark.parametrize("flags", [(), ("--listing", "off")])
+def test_nobody_is_told_unless_the_server_was_told_to(
+    server_factory: Callable[..., Server], flags: tuple[str, ...]
+) -> None:
+    server = server_factory(*flags)
     assert httpx.get(server.url + LISTING).status_code == 404

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 NAME = "list"
 HELP = "list the streams of a durastream server"
 DESCRIPTION = (
-    "List streams in byte-wise order of their paths. The protocol has no listing: this works with servers "
-    "that have durastream's extension (docs/protocol-extensions.md), and says so of others."
+    "List streams in byte-wise order of their paths. The protocol has no listing: this works with durastream "
+    "servers that are started with --listing on (docs/protocol-extensions.md), and says so of others."
 )
 EXAMPLES = """  durable-streams list
   durable-streams list orders/ --long
@@ -125,8 +125,8 @@ def _page(answer: httpx.Response, url: str) -> dict[str, Any]:
     if isinstance(page, dict) and isinstance(page.get("streams"), list) and "cursor" in page:
         return page
     raise _Refusal(
-        f"this server does not list its streams: the protocol has no listing, and durastream's extension "
-        f"is not at {url} ({answer.status_code})",
+        f"this server does not list its streams ({answer.status_code} at {url}): the protocol has no "
+        "listing, and a durastream server has one when it is started with --listing on",
         FAILED,
     )
 
