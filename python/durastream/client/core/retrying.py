@@ -36,6 +36,7 @@ class Backoff:
     def __init__(self, retry: Retry) -> None:
         self._retry = retry
         self._failures = 0
+        self._ceiling = 0.0
         self._since = 0.0
 
     def progress(self) -> None:
@@ -47,14 +48,13 @@ class Backoff:
         retry = self._retry
         now = time.monotonic()
         if self._failures == 0:
-            self._since = now
+            self._since, self._ceiling = now, retry.initial_delay
+        else:  # not a power: that overflows when a server is away for long
+            self._ceiling = min(retry.max_delay, self._ceiling * retry.multiplier)
         self._failures += 1
         if self._failures > retry.max_retries:
             return None
-        ceiling = min(
-            retry.max_delay, retry.initial_delay * retry.multiplier ** (self._failures - 1)
-        )
-        wait = max(random.uniform(0, ceiling), at_least or 0.0)  # noqa: S311  (jitter)
+        wait = max(random.uniform(0, self._ceiling), at_least or 0.0)  # noqa: S311  (jitter)
         if retry.deadline is not None and now + wait - self._since > retry.deadline:
             return None
         return wait
