@@ -55,6 +55,7 @@ class H2Client:
         self.h2.initiate_connection()
         self.flush()
         self.statuses: dict[int, int] = {}
+        self.headers: dict[int, list[tuple[bytes, bytes]]] = {}
         self.bodies: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.resets: dict[int, int] = {}
@@ -113,6 +114,7 @@ class H2Client:
             match event:
                 case h2.events.ResponseReceived(stream_id=stream, headers=headers):
                     self.statuses[stream] = int(dict(headers or [])[b":status"])
+                    self.headers[stream] = list(headers or [])
                 case h2.events.DataReceived(stream_id=stream, data=body):
                     self.bodies[stream] = self.bodies.get(stream, b"") + bytes(body or b"")
                     if credit and event.flow_controlled_length:
