@@ -1,6 +1,8 @@
 """Connections: given back whatever happens, over a client of the caller's, and over HTTP/2."""
 
 import ssl
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from durastream.client.core import beneath
 from support.server import Server
 
 from .conftest import Room
+from .proxy import Fault, Proxy
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
@@ -191,3 +194,26 @@ def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:
             httpx.delete(f"{server.url}/v1/stream/x", verify=trusting, trust_env=False)
     finally:
         server.kill()
+
+
+@pytest.mark.parametrize("live", ["long-poll", "sse"])
+def test_cancel_wakes_a_thread_that_waits_for_an_answer_to_begin(
+    room: Room,
+    proxy: Proxy,
+    through: str,
+    live: Any,  # noqa: ANN401
+) -> None:
+    """Not only one that waits for more of an answer, and not only when the server says something."""
+    room.create("application/json", b"1")
+    proxy.inject(Fault(delay=60), live=live)
+    response = stream(through, live=live)
+    got: list[Any] = []
+    reader = threading.Thread(target=lambda: got.extend(response.iter_json()))
+    reader.start()
+    while not [seen for seen in proxy.seen if "live" in seen.params]:
+        time.sleep(0.01)
+    response.cancel()
+    reader.join(5)
+    assert not reader.is_alive()
+    assert got == [1]
+    assert response.offset == room.plain.head(room.url).headers["stream-next-offset"]

@@ -57,9 +57,9 @@ class Wire:
     def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
         try:
-            response = self._client.send(clients.build(self._client, request, self._timeout))
+            response = self._client.send(self._marked(request))
         except httpx.RequestError as error:
-            raise clients.broken(error) from error
+            raise self._lost(error) from error
         return Answer(response.status_code, response.headers, response.content)
 
     def begin(self, request: Request) -> Answer:
@@ -68,10 +68,9 @@ class Wire:
         if self._cancelled.is_set():
             raise Cancelled
         try:
-            built = clients.build(self._client, request, self._timeout)
-            response = self._client.send(built, stream=True)
+            response = self._client.send(self._marked(request), stream=True)
         except httpx.RequestError as error:
-            raise clients.broken(error) from error
+            raise self._lost(error) from error
         self._response = response
         # Undecoded bytes are handed through without httpx's second look at each piece.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
@@ -111,6 +110,11 @@ class Wire:
             pieces.append(data)
         return b"".join(pieces)
 
+    def _marked(self, request: Request) -> httpx.Request:
+        built = clients.build(self._client, request, self._timeout)
+        built.extensions[beneath.MARK] = self
+        return built
+
     def _lost(self, error: Exception) -> Exception:
         return Cancelled() if self._cancelled.is_set() else clients.broken(error)
 
@@ -125,13 +129,17 @@ class Wire:
         """Wake the thread that waits in a step; it gets `Cancelled`. From any thread."""
         self._cancelled.set()
         response = self._response
-        if response is None or response.http_version == "HTTP/2":
+        if response is None:
+            waiting = beneath.socket_of(self._client, self)
+        elif response.http_version == "HTTP/2":
             return  # several answers share the connection: this one is noticed with its next bytes
-        stream = response.extensions.get("network_stream")
-        waiting = stream.get_extra_info("socket") if stream is not None else None
-        if isinstance(waiting, socket.socket):
+        else:
+            stream = response.extensions.get("network_stream")
+            waiting = None if stream is None else beneath.socket_under(stream)
+        if waiting is not None:
             with contextlib.suppress(OSError):  # it ended by itself
-                waiting.shutdown(socket.SHUT_RDWR)
+                # Past TLS, whose state belongs to the thread that reads.
+                socket.socket.shutdown(waiting, socket.SHUT_RDWR)
 
     def sleep(self, seconds: float) -> None:
         """Wait, but not through a `cancel`."""

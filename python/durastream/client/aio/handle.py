@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from anyio.lowlevel import RunVar
+
 from durastream.client.aio.batching import AsyncBatcher
 from durastream.client.aio.response import Opening, opened
 from durastream.client.aio.wire import AsyncWire, close_client, own_client, perform
@@ -31,8 +33,8 @@ T = TypeVar("T")
 class AsyncDurableStream:
     """As `DurableStream`, for event loops; the methods are documented there.
 
-    Without a `client` it makes one at its first request, which belongs to that event loop: leave the handle
-    as a context manager, or `aclose` it, to give its connections back.
+    Without a `client` it makes one at its first request in an event loop, for that loop: leave the handle as
+    a context manager, or `aclose` it, to give its connections back. A client passed in belongs to one loop.
     """
 
     def __init__(
@@ -49,7 +51,8 @@ class AsyncDurableStream:
     ) -> None:
         self._commands = Commands(Target.of(url, headers, params), content_type, retry or Retry())
         self._client = client
-        self._own: httpx.AsyncClient | None = None
+        # One for each event loop: connections cannot move to another.
+        self._own: RunVar[httpx.AsyncClient | None] = RunVar("durastream.client", None)
         self._timeout = timeout
         self._batcher = AsyncBatcher(self._send_batch) if batching else None
 
@@ -156,9 +159,10 @@ class AsyncDurableStream:
         return Opening(lambda: opened(reader, self._used(), self._timeout, own=own).__await__())
 
     async def aclose(self) -> None:
-        """Give back the connections, unless the client was passed in."""
-        own, self._own = self._own, None
+        """Give back the connections of this event loop, unless the client was passed in."""
+        own = self._own.get()
         if own is not None:
+            self._own.set(None)
             await close_client(own)
 
     async def __aenter__(self) -> Self:
@@ -178,9 +182,11 @@ class AsyncDurableStream:
     def _used(self) -> httpx.AsyncClient:
         if self._client is not None:
             return self._client
-        if self._own is None:
-            self._own = own_client()
-        return self._own
+        own = self._own.get()
+        if own is None:
+            own = own_client()
+            self._own.set(own)
+        return own
 
     def _wire(self) -> AsyncWire:
         return AsyncWire(self._used(), own=self._client is None, timeout=self._timeout)

@@ -7,7 +7,8 @@ at the end, so that the connection can be used again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
 import httpcore
@@ -17,6 +18,8 @@ from durastream.client.core.framing import Chunked, Sized
 if TYPE_CHECKING:
     import httpx
 
+MARK: Final = "durastream.wire"
+"""The extension of a request by which it is found again."""
 _TO_CONNECTION = ("_stream", "_httpcore_stream", "_stream", "_connection")
 
 
@@ -84,6 +87,27 @@ def body(response: httpx.Response) -> Body | None:
         return None
     timeout = response.request.extensions.get("timeout", {}).get("read")
     return Body(state, stream, framing, timeout)
+
+
+def socket_of(client: httpx.Client, mark: object) -> socket.socket | None:
+    """The connection on which the request with this mark waits; `None` when others share it, or unknown."""
+    for transport in (client._transport, *client._mounts.values()):
+        for each in tuple(getattr(getattr(transport, "_pool", None), "_requests", ())):
+            request = getattr(each, "request", None)
+            if getattr(request, "extensions", {}).get(MARK) is not mark:
+                continue
+            found: Any = getattr(each, "connection", None)
+            while found is not None and not isinstance(found, httpcore.HTTP11Connection):
+                found = getattr(found, "_connection", None)
+            stream = getattr(found, "_network_stream", None)
+            return None if stream is None else socket_under(stream)
+    return None
+
+
+def socket_under(stream: Any) -> socket.socket | None:  # noqa: ANN401
+    """The socket of one of httpcore's network streams."""
+    found = stream.get_extra_info("socket")
+    return found if isinstance(found, socket.socket) else None
 
 
 def _framing(response: httpx.Response, reader: Any) -> Sized | Chunked | None:  # noqa: ANN401
