@@ -33,6 +33,9 @@ def test_every_command_works_with_the_reference_server(run: Run, reference: str)
     for _ in range(2):
         producer = ("--lines", "--producer", "p")
         assert run("write", "orders", *producer, *at, stdin=lines).status == 0
+    for _ in range(2):
+        once = ("--lines", "--producer", "p", "--create", "--content-type", "text/plain", "--close")
+        assert run("write", "closed", *once, *at, stdin=lines).status == 0
     expected = ["1", "[2]", *map(str, range(100))]
     assert run("read", "orders", *at).lines == expected
     assert run("fork", "orders", "branch", *at).lines == [f"{reference}/branch"]

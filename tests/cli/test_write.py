@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from durastream.testing import LocalServer
 
 from .conftest import Run, Start
@@ -71,6 +73,27 @@ def test_a_producer_can_be_run_again_with_the_same_input(run: Run, path: str) ->
     fenced = run(*arguments, stdin=b"1\n")
     assert fenced.status == 4
     assert run("read", path).lines == [*numbers, '"new"']
+
+
+@pytest.mark.parametrize("batch", ["1", "3", "5"])
+def test_what_closed_the_stream_can_be_run_again(run: Run, path: str, batch: str) -> None:
+    created = ("--create", "--content-type", "application/json")
+    command = ["write", path, *created, "--lines", "--producer", "p", "--batch", batch, "--close"]
+    for _ in range(3):
+        ended = run(*command, "--print-offset", stdin=b"1\n2\n3\n4\n5\n")
+        assert (ended.status, ended.err) == (0, "")
+        assert ended.lines == [json.loads(run("head", path, "--output", "json").out)["offset"]]
+    assert run("read", path).lines == ["1", "2", "3", "4", "5"]
+
+
+def test_what_somebody_else_closed_is_told(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    assert run("write", path, "1", "2", "--producer", "p").status == 0
+    assert run("close", path).status == 0
+    ended = run("write", path, "1", "2", "3", "--producer", "p", "--close")
+    assert ended.status == 4
+    assert "closed" in ended.err
+    assert run("read", path).lines == ["1", "2"]
 
 
 def test_a_producer_bears_a_server_that_is_killed(

@@ -31,7 +31,8 @@ class IdempotentProducer:
     No other instance may have used `epoch` with this `id`: count it up at every start, or let `auto_claim`
     take the epoch after the one that the server knows. Who is fenced later stays fenced. `replay` is for a
     program that is run again with the same input, in the same batches: what the server has already counts as
-    written then, where otherwise it is `ProducerFenced`.
+    written then, where otherwise it is `ProducerFenced`. `first_seq` is the number of the first batch, for a
+    program that knows which it is.
 
     A batch that fails for good stops the producer, so that nothing is written out of order: its error is
     raised by the next `append`, `flush`, `close` or `detach`, with every message not confirmed in
@@ -47,6 +48,7 @@ class IdempotentProducer:
         epoch: int = 0,
         auto_claim: bool = False,
         replay: bool = False,
+        first_seq: int = 0,
         max_batch_bytes: int = 1 << 20,
         max_batch_messages: int | None = None,
         linger: float = 0.005,
@@ -58,7 +60,7 @@ class IdempotentProducer:
         limits = Limits(
             max_batch_bytes, max_batch_messages, linger, max_in_flight, max_buffered_bytes
         )
-        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay)
+        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay, next_seq=first_seq)
         self._lanes = Lanes(self._ledger, on_error)
         self._changed = self._lanes.changed
         self._on_error = on_error

@@ -42,6 +42,7 @@ class AsyncIdempotentProducer:
         epoch: int = 0,
         auto_claim: bool = False,
         replay: bool = False,
+        first_seq: int = 0,
         max_batch_bytes: int = 1 << 20,
         max_batch_messages: int | None = None,
         linger: float = 0.005,
@@ -53,7 +54,7 @@ class AsyncIdempotentProducer:
         limits = Limits(
             max_batch_bytes, max_batch_messages, linger, max_in_flight, max_buffered_bytes
         )
-        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay)
+        self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay, next_seq=first_seq)
         self._on_error = on_error
         self._changed = anyio.Event()
         self._tasks: anyio.abc.TaskGroup | None = None

@@ -94,6 +94,8 @@ class Ledger:
             raise ValueError("id is empty: a producer needs a name that is its own")
         if not 0 <= self.epoch <= MAX_NUMBER:
             raise ValueError(f"epoch is {self.epoch}: it must be from 0 to 2^53-1")
+        if not 0 <= self.next_seq <= MAX_NUMBER:
+            raise ValueError(f"first_seq is {self.next_seq}: it must be from 0 to 2^53-1")
 
     def add(self, message: Any, payload: bytes) -> bool:  # noqa: ANN401  (any JSON value)
         """Take a message; whether a sender may have something to do or to wait for now."""

@@ -8,7 +8,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from durastream.commands.remote import inputs
+from durastream.commands.remote import inputs, once
 from durastream.commands.remote.create import PATIENCE, add_lifetime
 from durastream.commands.remote.ends import DONE, BadUsageError, interruptible
 from durastream.commands.remote.place import Server, seconds
@@ -141,8 +141,9 @@ def run(given: argparse.Namespace) -> int:
         total = _total(given, fd)
         progress = opened.enter_context(Progress(total, shown=_wants_progress(given, fd)))
         with interruptible():
-            write = _write if given.producer is None else _produce
+            write = _write if given.producer is None else once.produce
             last = write(stream, given, messages, progress)
+            _summary(progress, last)
     if given.print_offset and last is not None:
         out(last.offset)
     return DONE
@@ -189,9 +190,18 @@ def _content_type(given: argparse.Namespace) -> str | None:
 
 def _known(stream: DurableStream, given: argparse.Namespace) -> str:
     """The stream's content type, asked for if need be; creates the stream if that is wanted."""
+    from durastream.client import errors  # noqa: PLC0415  (slow to load)
+
     if given.create:
-        made = stream.create(_content_type(given), ttl=given.ttl, expires_at=given.expires_at)
-        return made.content_type
+        wanted = _content_type(given)
+        try:
+            return stream.create(wanted, ttl=given.ttl, expires_at=given.expires_at).content_type
+        except errors.StreamExists:
+            # An earlier run may have closed it; whether it did is for `once` to find out.
+            found = stream.connect() if given.producer is not None and given.close else None
+            if found is None or not found.closed or wanted not in (None, found.content_type):
+                raise
+            return found.content_type
     return stream.content_type or stream.connect().content_type
 
 
@@ -250,48 +260,6 @@ def _write(
         if progress.messages:
             warn(f"written before this: {_amount(progress)}")
         raise
-    _summary(progress, last)
-    return last
-
-
-def _produce(
-    stream: DurableStream,
-    given: argparse.Namespace,
-    messages: Iterator[Messages],
-    progress: Progress,
-) -> Appended | None:
-    """Pipelined, each message exactly once; the answer to the last."""
-    from durastream.client import IdempotentProducer  # noqa: PLC0415  (slow to load)
-
-    again = f"run it again with --producer {given.producer} --epoch {given.epoch} to go on"
-    producer = IdempotentProducer(
-        stream,
-        given.producer,
-        epoch=given.epoch,
-        # What another run has written is not an error, but what is wanted.
-        replay=True,
-        max_batch_bytes=1 << 30,
-        max_batch_messages=given.batch,
-        # Batches of another run must be the same ones: only their number of messages may end them.
-        linger=0.0 if given.batch == 1 else 3600.0,
-    )
-    try:
-        for together in messages:
-            for message in together:
-                producer.append(message)
-                progress.add(len(message), 1)
-        if given.close:
-            last: Appended | None = producer.close()
-        else:
-            producer.detach()
-            last = producer.acknowledged
-    except BaseException:
-        progress.clear()
-        sure = progress.messages - producer.pending
-        producer.cancel()
-        warn(f"{plural(sure, 'message')} of the input arrived for certain; {again}")
-        raise
-    _summary(progress, last)
     return last
 
 
