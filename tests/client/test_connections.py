@@ -217,3 +217,22 @@ def test_cancel_wakes_a_thread_that_waits_for_an_answer_to_begin(
     assert not reader.is_alive()
     assert got == [1]
     assert response.offset == room.plain.head(room.url).headers["stream-next-offset"]
+
+
+def test_leaving_a_reader_lets_others_use_its_connection(room: Room, proxy: Proxy) -> None:
+    """The connection of a page that was read to its end is another's by then."""
+    room.create("application/json", b"1")
+    with httpx.Client(limits=httpx.Limits(max_connections=1)) as client:
+        through = proxy.url + httpx.URL(room.url).path
+        response = stream(through, client=client)
+        assert next(response.iter_chunks()).data == b"[1]"
+        proxy.inject(Fault(delay=0.5))
+        told: list[Any] = []
+        writer = threading.Thread(
+            target=lambda: told.append(DurableStream(through, client=client).append(2))
+        )
+        writer.start()
+        time.sleep(0.2)
+        response.cancel()
+        writer.join(10)
+        assert len(told) == 1

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from durastream.client.core import gathering, jsontext, messages
+from durastream.client.errors import ConnectionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,10 +40,28 @@ class Batcher:
             mine = not self._sending
             self._sending = True
         if not mine:
-            ticket.turn.wait()
+            try:
+                ticket.turn.wait()
+            except BaseException:  # Ctrl-C
+                self._withdraw(ticket)
+                raise
         if ticket.outcome is None:
             self._send_next()
         return ticket.result()
+
+    def _withdraw(self, ticket: Ticket) -> None:
+        """A wait given up: it leaves the queue, and if it was its turn to send, the next one's comes."""
+        with self._lock:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+                if ticket.turn.is_set():
+                    self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._queue:
+            self._queue[0].turn.set()
+        else:
+            self._sending = False
 
     def _send_next(self) -> None:
         """Send one batch, of which the caller's ticket is the first; then the first who waits sends."""
@@ -51,13 +70,18 @@ class Batcher:
         outcome: Appended | BaseException
         try:
             outcome = self._send([ticket.payload for ticket in batch], batch[0].kind)
-        except BaseException as error:  # noqa: BLE001  (every thread of the batch must hear of it)
+        except Exception as error:  # noqa: BLE001  (every thread of the batch must hear of it)
             outcome = error
+        except BaseException:
+            lost = ConnectionFailed("the thread that sent this batch was interrupted")
+            lost.maybe_written = True
+            self._settle(batch, lost)
+            raise
+        self._settle(batch, outcome)
+
+    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
         with self._lock:
             for ticket in batch:
                 ticket.outcome = outcome
                 ticket.turn.set()
-            if self._queue:
-                self._queue[0].turn.set()
-            else:
-                self._sending = False
+            self._pass_on()

@@ -53,6 +53,8 @@ class Wire:
         self._pieces: Iterator[bytes] = iter(())
         self._body: beneath.Body | None = None
         self._cancelled = threading.Event()
+        # A connection that is back in the pool is another's: `cancel` must not find it through this answer.
+        self._ending = threading.Lock()
 
     def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
@@ -90,6 +92,7 @@ class Wire:
             raise self._lost(error) from error
         if self._cancelled.is_set():
             raise Cancelled
+        self._response = None
         return b""
 
     def _piece_of(self, body: beneath.Body) -> bytes:
@@ -97,10 +100,11 @@ class Wire:
         while not data and not body.ended:
             data = body.feed(body.stream.read(body.wanted, body.timeout))
         if not data:
-            self._body = None
-            body.finish()
-            for _ in self._pieces:
-                pass
+            with self._ending:
+                self._body = self._response = None
+                body.finish()
+                for _ in self._pieces:
+                    pass
         return data
 
     def rest(self) -> bytes:
@@ -128,7 +132,13 @@ class Wire:
     def cancel(self) -> None:
         """Wake the thread that waits in a step; it gets `Cancelled`. From any thread."""
         self._cancelled.set()
+        with self._ending:
+            self._wake()
+
+    def _wake(self) -> None:
         response = self._response
+        if response is not None and response.is_closed:
+            return
         if response is None:
             waiting = beneath.socket_of(self._client, self)
         elif response.http_version == "HTTP/2":
@@ -219,7 +229,7 @@ class Reel:
         step, self._interrupted = self._interrupted, None
         if step is None or step.name in ("sleep", "ask"):
             return self._reading.send(None)
-        return self._reading.throw(Broken("interrupted", sent=True, silent=True))
+        return self._reading.throw(Broken("interrupted", sent=True, interrupted=True))
 
     def end(self) -> None:
         """Give everything back."""

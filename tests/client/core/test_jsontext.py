@@ -3,6 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from types import ModuleType
 
 import pytest
@@ -11,6 +12,7 @@ from durastream.client.core import jsontext
 from durastream.client.errors import ProtocolError
 
 VALUES = [0, -1.5, "", 'ü\n"', None, True, [], [[1], {}], {"a": {"b": [1, "x"]}}, 1 << 53]
+VALUES += [1 << 70, -(1 << 70), 10**25, -(10**18), 1 << 63, (1 << 64) - 1, 1 << 64, -(1 << 63) - 1]
 
 
 @pytest.fixture(params=["orjson", "json"])
@@ -24,10 +26,10 @@ def module(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def test_the_other_half_is_really_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert jsontext.loads.__module__ == "orjson"
+    assert jsontext.loads.__name__ == "loads"
     with monkeypatch.context() as patched:
         patched.setitem(sys.modules, "orjson", None)
-        assert importlib.reload(jsontext).loads.__module__ == "json"
+        assert importlib.reload(jsontext).loads.__name__ == "_loads"
     importlib.reload(jsontext)
 
 
@@ -42,7 +44,35 @@ def test_text_is_utf8_not_escapes(module: ModuleType) -> None:
     assert module.encode("ü") == '"ü"'.encode()
 
 
-@pytest.mark.parametrize("value", [{1, 2}, object(), b"x"])
+@pytest.mark.parametrize("value", [float("nan"), [float("inf")], {"a": [None, -float("inf")]}])
+def test_what_json_has_no_number_for_is_refused(module: ModuleType, value: object) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        module.encode(value)
+
+
+def test_a_number_too_large_for_a_float_does_not_spoil_its_page(module: ModuleType) -> None:
+    assert module.messages(b"[1e999, 2]") == [float("inf"), 2]
+    with pytest.raises(ProtocolError):
+        module.messages(b"[NaN]")
+
+
+def test_keys_that_are_numbers_become_text(module: ModuleType) -> None:
+    assert module.encode({1: 2}) == b'{"1":2}'
+
+
+def test_what_is_nested_too_deeply_is_refused(module: ModuleType) -> None:
+    value: list[object] = []
+    for _ in range(200_000):
+        value = [value]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        module.encode(value)
+    with pytest.raises(ProtocolError, match="nested too deeply"):
+        module.messages(b"[" * 200_000 + b"]" * 200_000)
+    while value:  # to free it recursively would exhaust the stack
+        value = value.pop()  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), b"x", datetime.now(UTC)])
 def test_what_is_no_json_value_is_refused(module: ModuleType, value: object) -> None:
     with pytest.raises(TypeError):
         module.encode(value)

@@ -196,3 +196,19 @@ def test_live_requests_may_be_silent_only_for_so_long_and_others_as_the_client_s
     world = World(replies, live="long-poll")
     world.run()
     assert [request.read_timeout for request in world.asked] == [None, 9.0]
+
+
+@pytest.mark.parametrize("live", ["long-poll", "sse"])
+def test_any_number_of_waits_given_up_is_no_failure(live: Live) -> None:
+    replies: list[Reply | Broken] = [page(b"[1]", "0_2", stream_up_to_date="true")]
+    replies += [Broken("interrupted", sent=True, interrupted=True) for _ in range(20)]
+    world = World(replies, live=live)
+    assert [chunk.data for chunk in world.run()] == [b"[1]"]
+    assert (world.replies, world.waited) == ([], [])
+
+
+def test_text_is_followed_as_it_is_unless_events_are_asked_for() -> None:
+    first = page(b"a\r\n", "0_2", stream_up_to_date="true", content_type="text/plain")
+    world = World([first, nothing("0_2", stream_closed="true")], live=True)
+    world.run()
+    assert world.params() == [{"offset": "-1"}, {"offset": "0_2", "live": "long-poll"}]

@@ -205,7 +205,7 @@ class AsyncReel:
         step, self._interrupted = self._interrupted, None
         if step is None or step.name in ("sleep", "ask"):
             return self._reading.send(None)
-        return self._reading.throw(Broken("interrupted", sent=True, silent=True))
+        return self._reading.throw(Broken("interrupted", sent=True, interrupted=True))
 
     async def end(self) -> None:
         """Give everything back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from durastream.client.errors import BadRequest
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
 
     from durastream.client.core.steps import Request
 
@@ -26,6 +28,7 @@ _KEY = os.urandom(16)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 FAILURES = (httpx.RequestError, httpcore.NetworkError, httpcore.TimeoutException)
 """What reading a body may raise; `broken` says what it means."""
+_SENDABLE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
 _OWN_PARAMS = frozenset({"offset", "live", "cursor"})
 
 
@@ -76,7 +79,8 @@ def timeouts(
 def build(
     client: httpx.Client | httpx.AsyncClient, request: Request, timeout: httpx.Timeout
 ) -> httpx.Request:
-    """The request as httpx wants it."""
+    """The request as httpx wants it. Raises BadRequest."""
+    _check(request.headers)
     if request.read_timeout is not None:
         timeout = httpx.Timeout(
             connect=timeout.connect,
@@ -94,6 +98,16 @@ def build(
     if request.secret:
         built.url = QuietURL(built.url)
     return built
+
+
+def _check(headers: Mapping[str, str]) -> None:
+    """Refuse values that cannot be sent: h11's own message shows them, and they may be secrets."""
+    for name, value in headers.items():
+        if value and not _SENDABLE.fullmatch(value):
+            raise BadRequest(
+                f"the value of header {name!r} cannot be sent: it must be printable ASCII text "
+                "without line breaks and without white space at either end"
+            )
 
 
 def broken(error: Exception) -> Exception:

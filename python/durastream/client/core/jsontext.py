@@ -1,9 +1,13 @@
-"""JSON text in and out; with orjson when it is installed, which is several times faster."""
+"""JSON text in and out; with orjson when it is installed, which is several times faster.
+
+What the two disagree about is done by the standard library's, so that a message means the same with orjson
+installed and without.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from durastream.client.errors import ProtocolError
 
@@ -13,22 +17,59 @@ if TYPE_CHECKING:
 loads: Callable[[bytes | str], Any]
 encode: Callable[[Any], bytes]
 
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON (RFC 8259, section 6)")
+
+
+def _loads(text: bytes | str) -> Any:  # noqa: ANN401  (any JSON value)
+    """A value from JSON text. Raises ValueError."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("this JSON is nested too deeply") from None
+
+
+def _encode(value: Any) -> bytes:  # noqa: ANN401  (any JSON value)
+    """One message as JSON text. Raises ValueError, TypeError."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise ValueError("this value is nested too deeply for JSON") from None
+    return text.encode()
+
+
 try:
     import orjson
 except (
     ImportError
 ):  # pragma: no cover  (the tests run with it; test_jsontext.py runs the other half)
-    loads = json.loads
+    loads, encode = _loads, _encode
+else:
+    _PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+    _DIGITS = bytes(ord("0") if chr(code).isdigit() else code for code in range(128)) + bytes(128)
+    # Beyond 64 bits orjson gives the nearest float.
+    _LONG, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
+
+    def loads(text: bytes | str) -> Any:  # noqa: ANN401  (any JSON value)
+        """A value from JSON text. Raises ValueError."""
+        raw = text.encode() if isinstance(text, str) else text
+        digits = raw.translate(_DIGITS)
+        if _LONG in digits or _LONG_NEGATIVE in digits:
+            return _loads(text)
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            return _loads(text)
 
     def encode(value: Any) -> bytes:  # noqa: ANN401  (any JSON value)
-        """One message as JSON text."""
-        return json.dumps(
-            value, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-        ).encode()
-
-else:
-    loads = orjson.loads
-    encode = orjson.dumps
+        """One message as JSON text. Raises ValueError, TypeError."""
+        try:
+            text = orjson.dumps(value, option=_PLAIN)
+        except orjson.JSONEncodeError:
+            return _encode(value)
+        # It writes null for NaN and the infinities.
+        return _encode(value) if b"null" in text else text
 
 
 def is_json(content_type: str) -> bool:

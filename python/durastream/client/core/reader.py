@@ -89,8 +89,8 @@ class Reader:
 
     def _by_events(self) -> bool:
         if self._live is True:
-            suits = self.is_json or _media_type(self.content_type).startswith("text/")
-            return suits and self._short_connections < SHORT_CONNECTIONS
+            # Text as events loses its CRs (section 5.8), so only who asks for events by name gets it so.
+            return self.is_json and self._short_connections < SHORT_CONNECTIONS
         return self._live == "sse"
 
     def _page(self, live: str | None) -> Reading:
@@ -183,6 +183,8 @@ class Reader:
                     yield from steps.shut()
                     return
         except Broken as broken:
+            if broken.interrupted:
+                return
             if not (broken.silent and news):  # a stall after good service: just connect again
                 yield from self._broken(broken, "sse")
         except errors.ProtocolError as error:
@@ -257,6 +259,8 @@ class Reader:
 
     def _broken(self, broken: Broken, live: str | None) -> Reading:
         """No answer, or half of one: wait and go on where we were. Silence in a live read needs no wait."""
+        if broken.interrupted:
+            return
         wait = self._backoff.delay()
         if wait is None:
             error = retrying.connection_failed(broken, self.target.shown, "read")

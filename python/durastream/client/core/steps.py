@@ -26,13 +26,17 @@ Operation: TypeAlias = Generator[Step, Any, T]
 class Broken(Exception):
     """No whole answer: refused, dropped, cut short, timed out."""
 
-    def __init__(self, reason: str, *, sent: bool, silent: bool = False) -> None:
+    def __init__(
+        self, reason: str, *, sent: bool, silent: bool = False, interrupted: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.sent = sent
         """The request, or a part of it, may have reached the server."""
         self.silent = silent
         """Nothing came for as long as was allowed."""
+        self.interrupted = interrupted
+        """It was the caller who stopped waiting: no failure, and nothing to wait for."""
 
 
 @dataclass(frozen=True, slots=True)

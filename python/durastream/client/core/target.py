@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import (
+    SplitResult,
+    parse_qsl,
+    unquote_to_bytes,
+    urlencode,
+    urljoin,
+    urlsplit,
+    urlunsplit,
+)
 
 from durastream.client.core import steps
 from durastream.client.core.steps import Operation, Request
@@ -35,7 +44,11 @@ class Target:
         self.shown = without_secrets(self.url)
         own = parse_qsl(parts.query, keep_blank_values=True)
         self.params = {**dict(own), **self.params}
-        self.url = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", ""))
+        if "@" in parts.netloc:
+            # Not left in the URL, which httpx logs.
+            self.headers = {**_basic(parts), **self.headers}
+        host = parts.netloc.rpartition("@")[2]
+        self.url = urlunsplit((parts.scheme, host, parts.path or "/", "", ""))
 
     @classmethod
     def of(
@@ -79,6 +92,12 @@ class Target:
         return Request(
             method, url, {**now.headers, **headers}, content, bool(now.params), read_timeout
         )
+
+
+def _basic(parts: SplitResult) -> dict[str, str]:
+    """The header for a URL's user and password (RFC 7617)."""
+    user, password = (unquote_to_bytes(part or "") for part in (parts.username, parts.password))
+    return {"Authorization": f"Basic {b64encode(user + b':' + password).decode()}"}
 
 
 def without_secrets(url: str) -> str:
