@@ -32,8 +32,10 @@ class Lanes:
         self, ledger: Ledger, on_error: Callable[[ClientError, Sequence[Any]], None] | None
     ) -> None:
         self.ledger = ledger
-        self.changed = threading.Condition(threading.Lock())
-        """Guards the ledger; notified of everything that a sender or a waiter may wait for."""
+        self.lock = threading.Lock()
+        """Guards the ledger."""
+        self.changed = threading.Condition(self.lock)
+        """Notified of everything that a sender or a waiter may wait for."""
         self.ended = False
         self.started = False
         self._on_error = on_error

@@ -53,7 +53,7 @@ class IdempotentProducer:
         max_batch_messages: int | None = None,
         linger: float = 0.005,
         max_in_flight: int = 5,
-        max_buffered_bytes: int = 64 << 20,
+        max_buffered_bytes: int = 16 << 20,
         on_error: Callable[[ClientError, Sequence[Message]], None] | None = None,
     ) -> None:
         self._stream = stream
@@ -63,6 +63,7 @@ class IdempotentProducer:
         self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay, next_seq=first_seq)
         self._lanes = Lanes(self._ledger, on_error)
         self._changed = self._lanes.changed
+        self._most_bytes = max_buffered_bytes
         self._on_error = on_error
         self._as_json: bool | None = None
         self._closed: Appended | None = None
@@ -94,8 +95,8 @@ class IdempotentProducer:
             as_json = self._start()
         payload = messages.encoded(message, as_json=as_json)
         ledger, lanes = self._ledger, self._lanes
-        with self._changed:
-            if ledger.full:
+        with lanes.lock:
+            if ledger.pending_bytes >= self._most_bytes:
                 self._changed.wait_for(lambda: not ledger.full or lanes.over())
             if ledger.failure is not None or lanes.ended:
                 self._raise_if_over()

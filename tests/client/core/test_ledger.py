@@ -57,7 +57,7 @@ def test_no_more_are_on_their_way_than_allowed() -> None:
     one, _ = taken(books), taken(books)
     assert books.take() is None
     books.confirmed(one, answer(one))
-    assert taken(books).payloads == [b"c"]
+    assert taken(books).content == b"c"
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -93,7 +93,7 @@ def test_a_batch_ends_before_it_would_be_too_large() -> None:
     sizes = []
     for _ in range(4):
         batch = taken(books)
-        sizes.append(len(batch.payloads))
+        sizes.append(len(batch.messages))
         books.confirmed(batch, answer(batch))
     assert sizes == [2, 1, 1, 1]
 
@@ -105,7 +105,7 @@ def test_a_batch_lingers_unless_somebody_flushes() -> None:
     assert isinstance(wait, float)
     assert 59 < wait <= 60
     books.flushing += 1
-    assert taken(books).payloads == [b"a"]
+    assert taken(books).content == b"a"
 
 
 def test_a_full_buffer_is_told_until_something_is_confirmed() -> None:

@@ -47,7 +47,7 @@ class AsyncIdempotentProducer:
         max_batch_messages: int | None = None,
         linger: float = 0.005,
         max_in_flight: int = 5,
-        max_buffered_bytes: int = 64 << 20,
+        max_buffered_bytes: int = 16 << 20,
         on_error: Callable[[ClientError, Sequence[Message]], Awaitable[None] | None] | None = None,
     ) -> None:
         self._stream = stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durastream.client import errors
-from durastream.client.core import commands, jsontext, messages, refusal, retrying, steps
+from durastream.client.core import commands, jsontext, refusal, retrying, steps
 from durastream.client.core.retrying import Backoff
 from durastream.client.core.steps import Broken, Step
 
@@ -21,6 +21,7 @@ class Delivery:
     """How batches of one producer are sent."""
 
     def __init__(self, ledger: Ledger, target: Target, kind: str, retry: Retry) -> None:
+        ledger.separator = b"," if jsontext.is_json(kind) else b""
         self._ledger = ledger
         self._target = target
         self._kind = kind
@@ -105,6 +106,6 @@ class Delivery:
         return (yield from self._target.request("POST", headers, content=body))
 
     def _body(self, batch: Batch) -> bytes:
-        if not batch.payloads:
-            return b""
-        return messages.body(batch.payloads, as_json=jsontext.is_json(self._kind))
+        if batch.messages and self._ledger.separator:
+            return b"".join((b"[", memoryview(batch.content)[:-1], b"]"))
+        return bytes(batch.content)

@@ -26,7 +26,8 @@ MAX_NUMBER = (1 << 53) - 1
 class Batch:
     """Messages that travel in one request."""
 
-    payloads: list[bytes]
+    content: bytearray
+    """The messages as bytes, each with the ledger's separator behind it."""
     messages: list[Any]
     size: int
     closing: bool = False
@@ -60,7 +61,7 @@ class Limits:
             raise ValueError(f"linger is {self.linger} s: it must be 0 or more")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Ledger:
     """One producer's state."""
 
@@ -71,6 +72,8 @@ class Ledger:
     replay: bool = False
     """Duplicates of batches that this instance never sent are fine: an earlier one sent the same."""
     next_seq: int = 0
+    separator: bytes = b""
+    """What goes between messages: a comma when they are JSON. To be set before the first one is added."""
     pending: int = 0
     """Messages given and not confirmed."""
     pending_bytes: int = 0
@@ -82,7 +85,7 @@ class Ledger:
     _established: bool = False
     _highest: tuple[int, int] = (-1, -1)
     _since: float = 0.0
-    _payloads: list[bytes] = field(default_factory=list)
+    _content: bytearray = field(default_factory=bytearray)
     _messages: list[Any] = field(default_factory=list)
     _size: int = 0
     _ready: deque[Batch] = field(default_factory=deque)
@@ -100,20 +103,22 @@ class Ledger:
     def add(self, message: Any, payload: bytes) -> bool:  # noqa: ANN401  (any JSON value)
         """Take a message; whether a sender may have something to do or to wait for now."""
         size = len(payload) + 1
-        limits = self.limits
-        news = False
-        if self._payloads and self._size + size > limits.max_batch_bytes:
+        limits, waiting = self.limits, self._messages
+        news = not waiting
+        grown = self._size + size
+        if waiting and grown > limits.max_batch_bytes:
             self._seal()
-            news = True
-        if not self._payloads:
+            waiting, grown, news = self._messages, size, True
+        if news:
             self._since = time.monotonic()
-            news = True
-        self._payloads.append(payload)
-        self._messages.append(message)
-        self._size += size
+        # Not kept one by one: a JSON encoder's small results may each hold kilobytes.
+        self._content += payload
+        self._content += self.separator
+        waiting.append(message)
+        self._size = grown
         self.pending += 1
         self.pending_bytes += size
-        if self._size >= limits.max_batch_bytes or len(self._payloads) == limits.max_batch_messages:
+        if grown >= limits.max_batch_bytes or len(waiting) == limits.max_batch_messages:
             self._seal()
             news = True
         return news
@@ -141,16 +146,17 @@ class Ledger:
     def add_closing(self, messages: list[Any], payloads: list[bytes]) -> Batch:
         """A last batch, which closes the stream, with a message or without."""
         self._seal()
-        batch = Batch(payloads, messages, sum(len(p) + 1 for p in payloads), closing=True)
+        content = bytearray().join(payload + self.separator for payload in payloads)
+        batch = Batch(content, messages, sum(len(p) + 1 for p in payloads), closing=True)
         self._ready.append(batch)
         self.pending += 1
         self.pending_bytes += batch.size
         return batch
 
     def _seal(self) -> None:
-        if self._payloads:
-            self._ready.append(Batch(self._payloads, self._messages, self._size))
-            self._payloads, self._messages, self._size = [], [], 0
+        if self._messages:
+            self._ready.append(Batch(self._content, self._messages, self._size))
+            self._content, self._messages, self._size = bytearray(), [], 0
 
     def take(self) -> Batch | float | None:
         """The next batch to send; seconds until there may be one; `None`: not before something happens."""
@@ -158,7 +164,7 @@ class Ledger:
         if self.failure is not None or len(self._taken) >= allowed:
             return None
         if not self._ready:
-            if not self._payloads:
+            if not self._messages:
                 return None
             wait = self._since + self.limits.linger - time.monotonic()
             if wait > 0 and not self.flushing:

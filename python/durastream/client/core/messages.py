@@ -6,16 +6,18 @@ from typing import Any
 
 from durastream.client.core import jsontext
 
+_BYTES = (bytes, bytearray, memoryview)
+
 
 def encoded(message: Any, *, as_json: bool) -> bytes:  # noqa: ANN401  (any JSON value)
     """One message as bytes. For a JSON stream `bytes` are JSON text already, anything else is a value."""
-    if isinstance(message, bytes | bytearray | memoryview):
-        return bytes(message)
-    if as_json:
+    if as_json and not isinstance(message, _BYTES):
         try:
             return jsontext.encode(message)
         except (TypeError, ValueError) as error:
             raise type(error)(f"not a JSON value: {error}") from error
+    if isinstance(message, _BYTES):
+        return bytes(message)
     if isinstance(message, str):
         return message.encode()
     raise TypeError(
