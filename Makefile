@@ -8,6 +8,7 @@ PYTHON ?= python3
 FUZZ_EXAMPLES ?= 2000
 FUZZ_CASES ?= 20000
 FUZZ_SECONDS ?= 60
+FUZZ_ROUNDS ?= 12
 BENCH ?=
 
 UV_VERSION := 0.13.8
@@ -39,7 +40,7 @@ export HYPOTHESIS_PROFILE ?= ci
 help: ## show this text
 	@echo 'usage: make TARGET'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'variables: PORT=$(PORT) DATA=$(DATA) ARGS="more flags of serve" (serve); FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_CASES=$(FUZZ_CASES) FUZZ_SECONDS=$(FUZZ_SECONDS) (fuzz)'
+	@echo 'variables: PORT=$(PORT) DATA=$(DATA) ARGS="more flags of serve" (serve); FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) FUZZ_CASES=$(FUZZ_CASES) FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_ROUNDS=$(FUZZ_ROUNDS) (fuzz)'
 
 setup: $(BIN)/durable-streams ## build the extension (release) and the command .venv/bin/durable-streams
 
@@ -74,7 +75,7 @@ test-python: setup tests/conformance/node_modules/.package-lock.json ## only the
 	$(BIN)/pytest
 
 fuzz: setup fuzz-guided ## the guided fuzzers, then the property tests for long; what fails is kept in fuzz/
-	PROPTEST_CASES=$(FUZZ_CASES) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
+	PROPTEST_CASES=$(FUZZ_CASES) DURASTREAM_CRASH_ROUNDS=$(FUZZ_ROUNDS) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m 'hypothesis or property' --timeout=0
 
 fuzz-guided: $(CARGO_FUZZ) ## only the guided fuzzers, each for FUZZ_SECONDS

@@ -75,8 +75,8 @@ impl From<Body> for bytes::Bytes {
             Body::None => Vec::new(),
             Body::Text(len) => vec![b'a'; len.into()],
             Body::Batch(len) => format!("[{}1]", "2,".repeat(len.into())).into_bytes(),
-            // The model keeps text.
-            Body::Any(bytes) => String::from_utf8_lossy(&bytes).into_owned().into_bytes(),
+            // The model keeps text, and cuts it at any byte.
+            Body::Any(bytes) => bytes.iter().map(|byte| byte & 0x7f).collect(),
         }
         .into()
     }

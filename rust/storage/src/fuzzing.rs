@@ -4,6 +4,8 @@
 //! behind the check must bear anything too.
 #![allow(missing_docs, reason = "the names of the decoders say it all")]
 
+mod sealed;
+
 use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ use crate::group::{GROUP_HEAD, GROUP_MAGIC, GroupHead, seed};
 use crate::home::Home;
 use crate::manifest::{CheckpointEntry, Manifest};
 use crate::segment::{self, Birth, Opening};
+
+pub use sealed::{footer, marks, sealed};
 
 /// LSNs come from verified headers; the log never grows this long.
 const LSN_MAX: u64 = 1 << 60;
@@ -92,7 +96,10 @@ pub fn manifest(bytes: &[u8]) {
     let _ = Manifest::decode(bytes);
     let mut bytes = bytes.to_vec();
     put(&mut bytes, 0, b"DSmanif\n");
-    put(&mut bytes, 8, &1u32.to_le_bytes());
+    let versions = [1, crate::manifest::VERSION];
+    // Odd is version 1, even the newest.
+    let version = versions[usize::from(bytes.get(8).is_some_and(|byte| byte % 2 == 0))];
+    put(&mut bytes, 8, &version.to_le_bytes());
     if let Some(checked) = bytes.get(16..) {
         let crc = crc32c::crc32c(checked);
         put(&mut bytes, 12, &crc.to_le_bytes());

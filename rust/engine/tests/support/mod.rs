@@ -21,6 +21,14 @@ impl ManualClock {
         Arc::new(Self(AtomicU64::new(1_800_000_000_000)))
     }
 
+    pub(crate) fn millis(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self, millis: u64) {
+        self.0.store(millis, Ordering::SeqCst);
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         self.0.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
     }

@@ -31,6 +31,14 @@ pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};
 pub(crate) use writer::{SealedWriter, WriteError};
 
+/// What `crate::fuzzing` takes apart.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    pub(crate) use super::extent::{EXTENT, Extent};
+    pub(crate) use super::layout::{BLOCK, Footer, Header, Trailer, block_crc};
+    pub(crate) use super::marks::plain::Plain;
+}
+
 /// A sealed file, as the manifest lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealedEntry {

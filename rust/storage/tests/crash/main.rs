@@ -12,6 +12,8 @@
 mod damage;
 mod faults;
 mod history;
+#[path = "../support/lying.rs"]
+mod lying;
 mod planted;
 mod power;
 mod regressions;

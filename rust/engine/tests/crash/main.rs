@@ -1,0 +1,34 @@
+//! Power cuts, dying processes and failing disks at every operation of the disk: what was told survives, and nothing
+//! else appears.
+//!
+//! The quick profile runs in CI. `DURASTREAM_CRASH_ROUNDS=100` makes it a hundred times as many workloads, other ones
+//! each time `DURASTREAM_CRASH_SEED` changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+#[path = "../../../storage/tests/support/lying.rs"]
+mod lying;
+mod planted;
+mod player;
+mod power;
+mod regressions;
+mod sweep;
+mod world;
+
+/// How many times as long as in CI to run.
+fn rounds() -> u64 {
+    number("DURASTREAM_CRASH_ROUNDS").unwrap_or(1).max(1)
+}
+
+/// Where the seeds of workloads begin.
+fn first_seed() -> u64 {
+    number("DURASTREAM_CRASH_SEED").unwrap_or(0) << 32
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a number"))
+}
