@@ -14,13 +14,14 @@ mod model;
 #[path = "linearizable/record.rs"]
 mod record;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use check::{Call, is_linearizable};
 use durastream_engine::Engine;
 use model::{Answer, Ask};
 use record::{Patience, Round, record};
-use support::options;
+use support::{body, options, path, text, told};
 
 /// A call that began and ended at these times.
 fn call(began: u64, ended: u64, ask: Ask, answer: Answer) -> Call {
@@ -71,35 +72,95 @@ fn read(began: u64, ended: u64, content: &str) -> Call {
     call(began, ended, Ask::Read, answer)
 }
 
+/// What a run of rounds came to.
+#[derive(Default)]
+struct Seen {
+    rounds: u64,
+    calls: usize,
+    /// Calls that began while another one of the same path was under way.
+    overlapping: usize,
+}
+
+/// Records rounds for so long, twenty at least, and checks them all.
+fn rounds(engine: &Engine, time: Duration) -> Seen {
+    let until = Instant::now() + time;
+    let mut seen = Seen::default();
+    while Instant::now() < until || seen.rounds < 20 {
+        seen.rounds += 1;
+        let round = Round {
+            number: seen.rounds,
+            patience: Patience::Waits,
+        };
+        for history in record(engine, round) {
+            assert!(
+                is_linearizable(&history),
+                "round {}: {history:#?}",
+                seen.rounds
+            );
+            seen.calls += history.len();
+            let meets = |a: &&Call| {
+                history
+                    .iter()
+                    .any(|b| b.began < a.began && a.began < b.ended)
+            };
+            seen.overlapping += history.iter().filter(meets).count();
+        }
+    }
+    seen
+}
+
 #[test]
 fn every_recorded_history_has_a_sequential_order() {
     let engine = Engine::in_memory(options()).unwrap();
-    let until = Instant::now() + Duration::from_secs(4);
-    let (mut rounds, mut overlapping, mut calls) = (0, 0, 0);
-    while Instant::now() < until || rounds < 20 {
-        rounds += 1;
-        for history in record(
-            &engine,
-            Round {
-                number: rounds,
-                patience: Patience::Waits,
-            },
-        ) {
-            assert!(is_linearizable(&history), "round {rounds}: {history:#?}");
-            calls += history.len();
-            overlapping += history
-                .iter()
-                .filter(|a| {
-                    history
-                        .iter()
-                        .any(|b| b.began < a.began && a.began < b.ended)
-                })
-                .count();
-        }
-    }
+    let seen = rounds(&engine, Duration::from_secs(4));
+    let Seen {
+        calls, overlapping, ..
+    } = seen;
     assert!(
         overlapping * 10 > calls,
         "too little at once: {overlapping} of {calls}"
+    );
+}
+
+/// Another writer fills small segments all the time, so that what the callers write is sealed, its log given back,
+/// and read from sealed files, while they go on.
+#[test]
+fn histories_have_an_order_while_the_log_is_sealed_and_given_back() {
+    let mut small = options();
+    small.store.segment_bytes = 16 << 10;
+    small.store.hot_bytes = 0;
+    let engine = Engine::in_memory(small).unwrap();
+    told(&engine, engine.create(&path("filler"), text(""))).unwrap();
+    let stop = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut number = 0;
+            while !stop.load(Ordering::Relaxed) {
+                told(
+                    &engine,
+                    engine.append(&path("filler"), body(&"x".repeat(3000))),
+                )
+                .unwrap();
+                number += 1;
+                if number % 8 == 0 {
+                    engine.checkpoint().unwrap();
+                }
+            }
+        });
+        let seen = rounds(&engine, Duration::from_secs(4));
+        stop.store(true, Ordering::Relaxed);
+        seen
+    });
+    let stats = engine.stats().store;
+    assert!(
+        seen.overlapping * 10 > seen.calls,
+        "too little at once: {} of {}",
+        seen.overlapping,
+        seen.calls
+    );
+    assert!(
+        stats.sealed_lsn > 0 && stats.recycled > 0 && stats.reads_cold > 0,
+        "{stats:?}"
     );
 }
 
