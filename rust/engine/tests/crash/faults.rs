@@ -203,7 +203,7 @@ fn fail_all(workloads: u64, times: u64) -> Tally {
                     },
                 )],
             };
-            match run.go(seed, 30, fault) {
+            match run.go(seed, 24, fault) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(wrong) => panic!("workload {seed}, {fault:?}: {wrong}"),
@@ -215,8 +215,8 @@ fn fail_all(workloads: u64, times: u64) -> Tally {
 
 #[test]
 fn one_failed_change_loses_nothing_that_was_told() {
-    let tally = fail_all(2, 1);
-    assert!(tally.runs > 300, "{tally:?}");
+    let tally = fail_all(1, 1);
+    assert!(tally.runs > 150, "{tally:?}");
     let met = [
         tally.refused_open,
         tally.refused,

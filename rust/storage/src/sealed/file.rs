@@ -271,9 +271,7 @@ impl SealedFile {
     fn verify_marks(&self, show: &mut dyn FnMut(Flaw)) {
         let mut window = BodyWindow::new(self, SWEEP as usize);
         let mut whole = |extent: &Extent| -> Result<(), ReadError> {
-            let mut lengths = Marks::open(&mut window, extent, self.body)?.lengths();
-            while lengths.next(&mut window)?.is_some() {}
-            Ok(())
+            Marks::open(&mut window, extent, self.body)?.verify(&mut window)
         };
         for extent in self.extents.iter().filter(|extent| !extent.is_single()) {
             if let Err(wrong) = whole(extent) {

@@ -176,6 +176,23 @@ impl Marks {
         }
     }
 
+    /// Reads everything: the lengths come to the extent's, and the restarts are where they say.
+    pub(crate) fn verify(&self, source: &mut impl Source) -> Result<(), ReadError> {
+        let (mut walk, mut strides) = (self.lengths(), Vec::new());
+        for index in 0..=self.events {
+            if index > 0 && index < self.events && index.is_multiple_of(STRIDE) {
+                strides.push((walk.position, walk.at));
+            }
+            walk.next(source)?;
+        }
+        for (index, stride) in (1..).zip(strides) {
+            if self.restart(source, index)? != stride {
+                return Err(self.senseless(source));
+            }
+        }
+        Ok(())
+    }
+
     /// Position and offset at which stride `index` begins; behind the last, where everything ends.
     fn restart(&self, source: &mut impl Source, index: u64) -> Result<(u64, u64), ReadError> {
         let count = restarts(self.events);
@@ -368,6 +385,25 @@ mod tests {
                 }
                 let mut walk = marks.lengths();
                 while let Ok(Some(_)) = walk.next(&mut source) {}
+            }
+        }
+
+        #[test]
+        fn where_verification_finds_nothing_every_event_is_found(
+            lens in prop::collection::vec(1..3000_u64, 257..600), place: prop::sample::Index, bit in 0..8_u32,
+            at: prop::sample::Index,
+        ) {
+            let (mut bytes, extent) = built(9, &lens);
+            prop_assert!(Marks::open(&mut Plain(&bytes), &extent, bytes.len() as u64).unwrap().verify(&mut Plain(&bytes)).is_ok());
+            // Half of the flips among the head and the restarts.
+            let reach = if bit % 2 == 0 { 5 + 16 + 32 } else { bytes.len() };
+            bytes[place.index(reach)] ^= 1 << bit;
+            let mut source = Plain(&bytes);
+            if let Ok(marks) = Marks::open(&mut source, &extent, bytes.len() as u64)
+                && marks.verify(&mut source).is_ok()
+            {
+                let position = 9 + at.index(extent.len() as usize) as u64;
+                prop_assert!(marks.find(&mut source, position).is_ok());
             }
         }
 
