@@ -161,7 +161,7 @@ pub(crate) fn call(
                 came(next, told)
             }
             _ if !life.closed => {
-                let size = if dice.roll(3) == 0 { 3000 } else { 3 };
+                let size = if dice.roll(2) == 0 { 3000 } else { 3 };
                 let text = format!("<{number}{}>", "x".repeat(size));
                 let append = Append {
                     close: kind == 5,
