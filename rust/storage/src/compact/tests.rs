@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use crate::compact::{Job, Merged, PlanOptions, plan, run};
+use crate::compact::merge::Merged;
+use crate::compact::plan::Job;
+use crate::compact::{PlanOptions, plan, run};
 use crate::error::Trouble;
 use crate::fs::SimFs;
 use crate::fs::sim::{Fault, FaultKind, OpClass};

@@ -50,9 +50,7 @@ impl CheckpointWriter {
     /// Adds to the payload. Blocks while it is written.
     pub fn push(&mut self, payload: Bytes) -> Result<(), CommitError> {
         let inner = &*self.store.inner;
-        if *inner.ended.lock() {
-            return Err(CommitError::Closed);
-        }
+        drop(inner.alone()?);
         let Some(file) = &mut self.file else {
             return Err(CommitError::Closed);
         };
@@ -120,6 +118,9 @@ impl Inner {
             })
             .map_err(|trouble| self.committer.trouble(trouble))?;
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let entry = self.manifest.snapshot().checkpoint;
+        let bytes = entry.map_or(0, |entry| entry.bytes);
+        self.checkpoint_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(oldest) = before.previous {
             self.remove_checkpoint(oldest.number);
         }
@@ -129,7 +130,7 @@ impl Inner {
     /// Gives up what no recovery needs any more.
     fn recycle(&self) -> Result<(), CommitError> {
         let _alone = self.alone()?;
-        self.sealer
+        self.shelf
             .recycle()
             .map_err(|trouble| self.committer.trouble(trouble))
     }
