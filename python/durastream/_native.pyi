@@ -301,6 +301,48 @@ class Stats:
     @property
     def end_lsn(self) -> int:
         """Log address behind everything decided."""
+    @property
+    def sealed_lsn(self) -> int:
+        """Everything below this log address is in sealed files, or was dead."""
+    @property
+    def sealed_files(self) -> int:
+        """Sealed files now."""
+    @property
+    def sealed_bytes(self) -> int:
+        """Their bytes."""
+    @property
+    def sealed_live_bytes(self) -> int:
+        """Payload bytes in them that can still be read: an estimate."""
+    @property
+    def sealing_backlog(self) -> int:
+        """Full segments that wait to be sealed now."""
+    @property
+    def sealing_halted(self) -> str | None:
+        """Why sealing stands still, while it does."""
+    @property
+    def slowed_nanos(self) -> int:
+        """Nanoseconds by which commits were delayed because sealing fell behind."""
+    @property
+    def sealed_written_bytes(self) -> int:
+        """Bytes written by sealing."""
+    @property
+    def compactions(self) -> int:
+        """How many times sealed files were merged, or removed."""
+    @property
+    def compacted_bytes(self) -> int:
+        """Bytes written by compaction."""
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of checkpoints written."""
+    @property
+    def storage_full(self) -> str | None:
+        """Why appends are refused for want of space, while they are."""
+    @property
+    def write_amplification(self) -> float:
+        """Bytes written for every byte of log, the log itself included; 0 before the first."""
+    @property
+    def space_amplification(self) -> float | None:
+        """Bytes of sealed files for every payload byte in them that can still be read: an estimate."""
 
 @final
 class CommitFailure:
@@ -417,6 +459,9 @@ class Engine:
     def stats(self) -> Stats: ...
     def poisoned(self) -> str | None:
         """The first cause, when the log failed."""
+    def full(self) -> str | None:
+        """Why appends with data are refused for want of space, while they are."""
+    def compact(self) -> None: ...
     def checkpoint(self) -> int: ...
     def backup(self, dest: str | PathLike[str]) -> Backup: ...
     def close(self) -> None: ...

@@ -336,6 +336,16 @@ class LogEngine:
         """
         return self._native.checkpoint()
 
+    def compact(self) -> None:
+        """Give space back: seal the log, merge sealed files without what nobody can read, drop the log.
+
+        Happens by itself in the background, but not as thoroughly. Returns when it is done; appends and
+        reads go on meanwhile.
+
+        Raises StorageFull, DataDamaged, LogFailed.
+        """
+        self._native.compact()
+
     def backup(self, dest: str | os.PathLike[str]) -> Backup:
         """Write a checkpoint, then copy the log to `dest`: a directory that does not exist, or is empty.
 

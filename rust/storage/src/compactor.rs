@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::bell::Bell;
-use crate::compact::{self, PlanOptions, plan};
+use crate::compact::{self, Aim, PlanOptions, plan};
 use crate::error::{CompactError, Trouble};
+use crate::log::GroupLog;
 use crate::sealed::{SealError, Throttle};
 use crate::sealer::Workplace;
 
@@ -18,6 +19,8 @@ const NAP: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_millis(20);
 /// ... and as a multiple of the time that took.
 const EASE: u32 = 50;
+/// How often it is looked for space on a full disk, at most.
+const FULL_PAUSE: Duration = Duration::from_millis(250);
 /// When it tries again after it could not read or write.
 const PAUSE: Duration = Duration::from_secs(10);
 
@@ -34,6 +37,8 @@ pub(crate) struct Compactor {
     job: Mutex<()>,
     /// The last thing that kept it from working, so that it is told once.
     told: Mutex<Option<String>>,
+    /// When there was no space for a merge, and what was alive then.
+    no_space: Mutex<Option<(Instant, u64)>>,
     compactions: AtomicU64,
     written: AtomicU64,
 }
@@ -41,13 +46,14 @@ pub(crate) struct Compactor {
 impl Compactor {
     pub(crate) fn new(at: Workplace, file_bytes: u64, bytes_per_second: u64) -> Self {
         Self {
-            bell: Arc::clone(&at.tidy),
+            bell: at.wal.tidy(),
             at,
             file_bytes,
             gently: Throttle::new(Some(bytes_per_second)),
             quickly: Throttle::new(None),
             job: Mutex::default(),
             told: Mutex::default(),
+            no_space: Mutex::default(),
             compactions: AtomicU64::new(0),
             written: AtomicU64::new(0),
         }
@@ -69,11 +75,15 @@ impl Compactor {
             let begun = Instant::now();
             let weighed = self.weigh(&self.gently);
             let rest = REST.max(begun.elapsed() * EASE);
-            let pause = match weighed.and_then(|()| self.merge_some(begun)) {
+            let mut pause = match weighed.and_then(|()| self.merge_some()) {
                 Ok(pause) => pause,
                 Err(SealError::Cancelled(_)) => return,
                 Err(error) => self.give_way(error),
             };
+            if self.at.wal.full().is_some() && self.at.committer.poisoned().is_none() {
+                self.help_a_full_disk();
+                pause = pause.min(FULL_PAUSE);
+            }
             if self.gently.sleep(rest).is_err() {
                 return;
             }
@@ -89,14 +99,25 @@ impl Compactor {
         drop(self.job.lock());
     }
 
-    /// Merges until there is nothing to be merged, or what was found out is old; says how long to wait then.
-    fn merge_some(&self, weighed: Instant) -> Result<Duration, SealError> {
-        while weighed.elapsed() < NAP {
+    /// Merges until there is nothing to be merged, or it is time to find out again what is alive; says how long to
+    /// wait then.
+    fn merge_some(&self) -> Result<Duration, SealError> {
+        let begun = Instant::now();
+        let live = self.at.shelf.files().figures().live_bytes;
+        let last = *self.no_space.lock();
+        if last.is_some_and(|(at, alive)| alive == live && at.elapsed() < PAUSE) {
+            return Ok(PAUSE);
+        }
+        while begun.elapsed() < NAP {
             let _job = self.job.lock();
             if self.at.committer.poisoned().is_some() {
                 return Ok(PAUSE);
             }
-            if !self.merge(false, &self.gently)? {
+            let aim = match self.at.wal.full() {
+                Some(_) => Aim::Space,
+                None => Aim::Order,
+            };
+            if !self.merge(aim, &self.gently)? {
                 return Ok(NAP);
             }
             *self.told.lock() = None;
@@ -104,11 +125,25 @@ impl Compactor {
         Ok(Duration::ZERO)
     }
 
+    /// Gives up what can be of the log, and looks whether there is space for more of it.
+    fn help_a_full_disk(&self) {
+        let Workplace { shelf, wal, .. } = &self.at;
+        let Ok(_alone) = shelf.alone() else { return };
+        let prepared = shelf.recycle().and_then(|()| wal.prepare());
+        if let Err(broken @ Trouble::Broken(_)) = prepared {
+            self.at.committer.trouble(broken);
+        }
+    }
+
     /// Deals with what kept files from being merged; says when to try again.
     fn give_way(&self, error: SealError) -> Duration {
         if let SealError::Trouble(broken @ Trouble::Broken(_)) = error {
             self.at.committer.trouble(broken);
             return PAUSE;
+        }
+        if let SealError::Trouble(Trouble::Full(_)) = error {
+            let live = self.at.shelf.files().figures().live_bytes;
+            *self.no_space.lock() = Some((Instant::now(), live));
         }
         let text = error.to_string();
         let mut told = self.told.lock();
@@ -124,7 +159,7 @@ impl Compactor {
         let _job = self.job.lock();
         let told = |error: SealError| error.refusal(&self.at.committer);
         self.weigh(&self.quickly).map_err(told)?;
-        while self.merge(true, &self.quickly).map_err(told)? {
+        while self.merge(Aim::All, &self.quickly).map_err(told)? {
             self.weigh(&self.quickly).map_err(told)?;
         }
         Ok(())
@@ -137,17 +172,24 @@ impl Compactor {
     }
 
     /// Makes one file of some, or none; `false` when all is as it should be.
-    fn merge(&self, forced: bool, throttle: &Throttle) -> Result<bool, SealError> {
+    fn merge(&self, aim: Aim, throttle: &Throttle) -> Result<bool, SealError> {
         throttle.check()?;
         let options = PlanOptions {
             file_bytes: self.file_bytes,
-            forced,
+            aim,
         };
         let Some(job) = plan(&self.at.shelf.files().files(), options) else {
             return Ok(false);
         };
         let number = self.at.manifest.number();
-        let merged = compact::run(&self.at.home, &job, number, &*self.at.tenancy, throttle)?;
+        let run = || compact::run(&self.at.home, &job, number, &*self.at.tenancy, throttle);
+        let merged = match run() {
+            Err(SealError::Trouble(Trouble::Full(_))) if job.frees() => {
+                let _space = self.at.wal.make_space();
+                run()
+            }
+            merged => merged,
+        }?;
         let out: Vec<u64> = job.files.iter().map(|file| file.entry().number).collect();
         self.at.shelf.install(&out, merged.file, None)?;
         self.compactions.fetch_add(1, Ordering::Relaxed);

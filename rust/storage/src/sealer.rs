@@ -10,6 +10,7 @@ use crate::bell::Bell;
 use crate::committer::Committer;
 use crate::error::{CommitError, CompactError, Trouble};
 use crate::home::Home;
+use crate::log::GroupLog;
 use crate::manifest::ManifestFile;
 use crate::sealed::{SealError, Throttle, seal};
 use crate::shelf::Shelf;
@@ -19,7 +20,7 @@ use crate::wal::FileWal;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_secs(5);
 /// When it tries again on a full disk.
-const FULL_PAUSE: Duration = Duration::from_millis(250);
+const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// When it looks again at a log that it could not read.
 const DAMAGE_PAUSE: Duration = Duration::from_secs(60);
 
@@ -32,8 +33,6 @@ pub(crate) struct Workplace {
     pub(crate) committer: Arc<Committer>,
     pub(crate) tenancy: Arc<dyn Tenancy>,
     pub(crate) shelf: Arc<Shelf>,
-    /// Rung when there may be something to compact.
-    pub(crate) tidy: Arc<Bell>,
 }
 
 /// Seals, on a thread of its own or its caller's.
@@ -149,17 +148,27 @@ impl Sealer {
             shelf,
             ..
         } = &self.at;
-        let Some((segment, end)) = wal.full(shelf.sealed()) else {
+        let Some((segment, end)) = wal.full_segment(shelf.sealed()) else {
             return Ok(false);
         };
         let number = manifest.number();
-        let file = seal(home, &segment, end, number, &**tenancy, &self.throttle)?;
+        let make = || seal(home, &segment, end, number, &**tenancy, &self.throttle);
+        let file = match make() {
+            // Only when the segment goes at once for it.
+            Err(SealError::Trouble(Trouble::Full(_)))
+                if manifest.snapshot().replayable() >= end =>
+            {
+                let _space = wal.make_space();
+                make()
+            }
+            made => made,
+        }?;
         // Held any longer, its file could not be used again.
         drop(segment);
         let bytes = file.as_ref().map_or(0, |file| file.entry().bytes);
         shelf.install(&[], file, Some(end))?;
         self.written.fetch_add(bytes, Ordering::Relaxed);
-        self.at.tidy.ring();
+        self.at.wal.tidy().ring();
         Ok(true)
     }
 
@@ -203,7 +212,7 @@ impl SealError {
     /// What to tell who asked for the work.
     pub(crate) fn refusal(self, committer: &Committer) -> CompactError {
         match self {
-            Self::Cancelled(_) => CommitError::Closed.into(),
+            Self::Cancelled(_) => committer.poisoned().unwrap_or(CommitError::Closed).into(),
             Self::Damaged(damage) => CompactError::Damaged(damage),
             Self::Trouble(trouble) => committer.trouble(trouble).into(),
         }

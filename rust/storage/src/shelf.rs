@@ -10,7 +10,7 @@ use crate::committer::Committer;
 use crate::error::Trouble;
 use crate::home::Home;
 use crate::log::GroupLog;
-use crate::manifest::ManifestFile;
+use crate::manifest::{Manifest, ManifestFile};
 use crate::sealed::{Cancelled, SealError, Sealed, SealedFile};
 use crate::wal::FileWal;
 
@@ -86,13 +86,18 @@ impl Shelf {
             Some(_) => self.home.sync_dir().map_err(Trouble::from),
             None => Ok(()),
         };
-        let listed = synced.and_then(|()| {
-            self.manifest.change(|manifest| {
-                manifest.files.retain(|it| !out.contains(&it.number));
-                manifest.files.extend(entry);
-                manifest.sealed = sealed.unwrap_or(manifest.sealed);
-            })
-        });
+        let change = |manifest: &mut Manifest| {
+            manifest.files.retain(|it| !out.contains(&it.number));
+            manifest.files.extend(entry);
+            manifest.sealed = sealed.unwrap_or(manifest.sealed);
+        };
+        let listed = match synced.and_then(|()| self.manifest.change(change)) {
+            Err(Trouble::Full(_)) => {
+                let _space = self.wal.make_space();
+                self.manifest.change(change)
+            }
+            listed => listed,
+        };
         if let Err(trouble) = listed {
             // After any other failure nobody knows which manifest counts: all files stay.
             if let (Trouble::Full(_), Some(entry)) = (&trouble, entry) {
@@ -111,7 +116,15 @@ impl Shelf {
     /// Gives up segments that are sealed and that no recovery would replay. The caller is [alone](Shelf::alone).
     pub(crate) fn recycle(&self) -> Result<(), Trouble> {
         let replayable = self.manifest.snapshot().replayable();
-        match self.wal.drop_up_to(self.sealed().min(replayable)) {
+        let lsn = self.sealed().min(replayable);
+        let dropped = match self.wal.drop_up_to(lsn) {
+            Err(Trouble::Full(_)) => {
+                let _space = self.wal.make_space();
+                self.wal.drop_up_to(lsn)
+            }
+            dropped => dropped,
+        };
+        match dropped {
             // With the next segment, then.
             Err(Trouble::Full(_)) => Ok(()),
             dropped => dropped,

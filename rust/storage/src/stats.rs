@@ -52,6 +52,8 @@ pub struct StoreStats {
     pub durable_lsn: Lsn,
     /// The LSN behind everything pushed.
     pub end_lsn: Lsn,
+    /// Why payloads are refused for want of space, while they are.
+    pub storage_full: Option<String>,
     /// Everything below this LSN is in sealed files, or was dead.
     pub sealed_lsn: Lsn,
     /// Sealed files now.

@@ -67,6 +67,7 @@ struct Inner {
     committer: Arc<Committer>,
     log: Arc<dyn GroupLog>,
     reader: Arc<dyn LogRead>,
+    wal: Arc<FileWal>,
     manifest: Arc<ManifestFile>,
     shelf: Arc<Shelf>,
     sealer: Arc<Sealer>,
@@ -109,7 +110,6 @@ impl Store {
             committer: Arc::clone(&committer),
             tenancy: parts.tenancy,
             shelf: Arc::clone(&shelf),
-            tidy: Arc::default(),
         };
         let sealer = Arc::new(Sealer::new(at.clone()));
         let compactor = Arc::new(Compactor::new(at, file_bytes, bytes_per_second));
@@ -118,7 +118,8 @@ impl Store {
                 home: parts.home,
                 committer: Arc::clone(&committer),
                 log,
-                reader: parts.wal,
+                reader: Arc::clone(&parts.wal) as Arc<dyn LogRead>,
+                wal: parts.wal,
                 manifest: parts.manifest,
                 shelf,
                 sealer: Arc::clone(&sealer),
@@ -270,6 +271,17 @@ impl Store {
         self.inner.compactor.merge_all()
     }
 
+    /// Why payloads are refused, when there was no space for more of the log at the last try. Frames without payload
+    /// are taken all the same, space that comes free is noticed within a second.
+    pub fn full(&self) -> Option<String> {
+        self.inner.log.full()
+    }
+
+    /// Whether the disk is full and a checkpoint, maybe two, would have some of the log given up.
+    pub fn wants_checkpoint(&self) -> bool {
+        self.full().is_some() && self.inner.wal.waits_for_checkpoint()
+    }
+
     /// Gives up segments that are sealed and that no recovery would replay, as happens by itself.
     pub fn drop_up_to(&self, _lsn: Lsn) -> Result<(), CommitError> {
         let inner = &*self.inner;
@@ -330,6 +342,7 @@ impl Store {
                 .map_or(0, |entry| entry.lsn),
             durable_lsn,
             end_lsn,
+            storage_full: self.full(),
             sealed_lsn: self.sealed(),
             sealed_files: sealed.files,
             sealed_bytes: sealed.bytes,

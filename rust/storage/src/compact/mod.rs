@@ -9,4 +9,4 @@ mod plan;
 mod tests;
 
 pub(crate) use merge::run;
-pub(crate) use plan::{PlanOptions, plan};
+pub(crate) use plan::{Aim, PlanOptions, plan};

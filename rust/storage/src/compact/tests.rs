@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::compact::merge::Merged;
 use crate::compact::plan::Job;
-use crate::compact::{PlanOptions, plan, run};
+use crate::compact::{Aim, PlanOptions, plan, run};
 use crate::error::Trouble;
 use crate::fs::SimFs;
 use crate::fs::sim::{Fault, FaultKind, OpClass};
@@ -18,11 +18,11 @@ use crate::tenancy::{EverythingAlive, Tenancy};
 
 const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
-    forced: false,
+    aim: Aim::Order,
 };
 const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
-    forced: true,
+    aim: Aim::All,
 };
 
 /// A store's sealed files, without the store.
@@ -222,7 +222,7 @@ fn a_merged_file_does_not_outgrow_the_limit() {
     files.settle(
         &EverythingAlive,
         PlanOptions {
-            forced: true,
+            aim: Aim::All,
             ..options
         },
     );

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Inner, Store};
 use crate::Lsn;
+use crate::ballast::Space;
 use crate::checkpoint::CheckpointFile;
 use crate::error::{CommitError, Trouble};
 
@@ -16,6 +17,7 @@ pub struct CheckpointWriter {
     store: Store,
     number: u64,
     lsn: Lsn,
+    _space: Option<Space>,
     /// Until it is finished.
     file: Option<CheckpointFile>,
 }
@@ -26,12 +28,15 @@ impl Store {
     pub fn begin_checkpoint(&self, lsn: Lsn) -> Result<CheckpointWriter, CommitError> {
         let inner = &*self.inner;
         drop(inner.alone()?);
+        // On a full disk it is what lets the log be given up.
+        let space = inner.log.full().map(|_| inner.log.make_space());
         let number = inner.manifest.number();
         let file = CheckpointFile::create(&inner.home, number, lsn);
         Ok(CheckpointWriter {
             store: self.clone(),
             number,
             lsn,
+            _space: space,
             file: Some(file.map_err(|failure| inner.committer.trouble(failure.into()))?),
         })
     }
