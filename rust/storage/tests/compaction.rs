@@ -226,7 +226,7 @@ fn every_failed_write_or_sync_of_a_compaction_poisons() {
         });
         let refused = subject.store.compact();
         if subject.fs.heal() > 0 {
-            assert!(nth > 6, "only {nth} operations");
+            assert!(nth > 3, "only {nth} operations");
             refused.unwrap();
             continue;
         }
