@@ -55,6 +55,10 @@ class Limits(TypedDict, total=False):
     """Frames waiting to be committed, beyond which `Overloaded` is raised; default 256 MiB."""
     frame_bytes: int
     """Largest payload of one frame; default 128 MiB."""
+    seal_backlog: int
+    """Full segments that may wait to be sealed before commits are slowed down, in segments; default 8."""
+    compaction_bytes_per_second: int
+    """What compaction writes in a second at most; default 128 MiB."""
     max_append_bytes: int
     """Largest body of one append or creation; default 64 MiB."""
     max_json_depth: int
