@@ -12,6 +12,7 @@ from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
 from durastream._native_listener import NativeListener as NativeListener
+from durastream._native_stats import Stats as Stats
 from durastream._native_values import Offset as Offset
 from durastream._native_values import Retention as Retention
 from durastream._shapes import Backup, Examined, Fault, Frame, Repaired
@@ -226,83 +227,6 @@ class RecoveryReport:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
-class Stats:
-    """Counters of the engine and its log. Since opening, unless it says "now"."""
-
-    @property
-    def streams(self) -> int:
-        """Streams now, soft-deleted ones included."""
-    @property
-    def soft_deleted(self) -> int:
-        """Soft-deleted streams now."""
-    @property
-    def appends(self) -> int:
-        """Appends accepted, closes included."""
-    @property
-    def append_bytes(self) -> int:
-        """Payload bytes accepted."""
-    @property
-    def duplicates(self) -> int:
-        """Appends that were duplicates."""
-    @property
-    def refusals(self) -> int:
-        """Appends and creations refused."""
-    @property
-    def reads(self) -> int:
-        """Pages given."""
-    @property
-    def read_bytes(self) -> int:
-        """Payload bytes given."""
-    @property
-    def watches(self) -> int:
-        """Watches registered now."""
-    @property
-    def expired(self) -> int:
-        """Streams removed because they had expired."""
-    @property
-    def retention_trims(self) -> int:
-        """Trims that a retention asked for."""
-    @property
-    def groups(self) -> int:
-        """Commit groups written."""
-    @property
-    def frames(self) -> int:
-        """Frames written."""
-    @property
-    def log_bytes(self) -> int:
-        """Bytes written to the log, headers included."""
-    @property
-    def syncs(self) -> int:
-        """Syncs made."""
-    @property
-    def sync_nanos(self) -> int:
-        """Nanoseconds spent in them."""
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes waiting to be committed now."""
-    @property
-    def hot_bytes(self) -> int:
-        """Bytes kept for reads now."""
-    @property
-    def segments(self) -> int:
-        """Log segments in use now."""
-    @property
-    def recycled(self) -> int:
-        """Segments that were reused instead of created."""
-    @property
-    def checkpoints(self) -> int:
-        """Checkpoints written."""
-    @property
-    def checkpoint_lsn(self) -> int:
-        """Log address of the newest checkpoint."""
-    @property
-    def durable_lsn(self) -> int:
-        """Log address below which everything is acknowledged."""
-    @property
-    def end_lsn(self) -> int:
-        """Log address behind everything decided."""
-
-@final
 class CommitFailure:
     """Why something waited for will never be durable; its text is the message."""
 
@@ -417,6 +341,9 @@ class Engine:
     def stats(self) -> Stats: ...
     def poisoned(self) -> str | None:
         """The first cause, when the log failed."""
+    def full(self) -> str | None:
+        """Why appends with data are refused for want of space, while they are."""
+    def compact(self) -> None: ...
     def checkpoint(self) -> int: ...
     def backup(self, dest: str | PathLike[str]) -> Backup: ...
     def close(self) -> None: ...

@@ -293,6 +293,10 @@ class AsyncLogEngine:
         """See `LogEngine.checkpoint`."""
         return await anyio.to_thread.run_sync(self.engine.checkpoint)
 
+    async def compact(self) -> None:
+        """See `LogEngine.compact`. Runs in a worker thread; cancelling waits for it."""
+        await anyio.to_thread.run_sync(self.engine.compact)
+
     async def backup(self, dest: str | os.PathLike[str]) -> Backup:
         """See `LogEngine.backup`. Runs in a worker thread; cancelling waits for it."""
         return await anyio.to_thread.run_sync(self.engine.backup, dest)

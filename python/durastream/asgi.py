@@ -200,6 +200,9 @@ class DurableStreams:
                 return
         elif path == b"/ready" and (reason := self._unready()) is not None:
             status, answer = 503, {"status": "unavailable", "reason": reason}
+        elif path == b"/ready" and (full := self._native_engine().full()) is not None:
+            # Reads, deletions and trims go on.
+            answer = {"status": "full", "reason": full}
         body = json.dumps(answer, ensure_ascii=False).encode()
         # With the CORS and security fields that every response has.
         _, fields, _ = self.service.problem(status, "", "")

@@ -55,6 +55,10 @@ class Limits(TypedDict, total=False):
     """Frames waiting to be committed, beyond which `Overloaded` is raised; default 256 MiB."""
     frame_bytes: int
     """Largest payload of one frame; default 128 MiB."""
+    seal_backlog: int
+    """Full segments that may wait to be sealed before commits are slowed down, in segments; default 8."""
+    compaction_bytes_per_second: int
+    """What compaction writes in a second at most; default 128 MiB."""
     max_append_bytes: int
     """Largest body of one append or creation; default 64 MiB."""
     max_json_depth: int
@@ -335,6 +339,16 @@ class LogEngine:
         Raises StorageFull, LogFailed.
         """
         return self._native.checkpoint()
+
+    def compact(self) -> None:
+        """Give space back: seal the log, merge sealed files without what nobody can read, drop the log.
+
+        Happens by itself in the background, but not as thoroughly. Returns when it is done; appends and
+        reads go on meanwhile.
+
+        Raises StorageFull, DataDamaged, LogFailed.
+        """
+        self._native.compact()
 
     def backup(self, dest: str | os.PathLike[str]) -> Backup:
         """Write a checkpoint, then copy the log to `dest`: a directory that does not exist, or is empty.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-LOCK = "LOCK"
+UNREAD = ("LOCK", "BALLAST")
+"""Files whose bytes mean nothing."""
 MEMORY = Path("/dev/shm")
 ENOUGH = 1 << 30
 
@@ -70,7 +71,9 @@ class Damage:
     def strike(self, directory: Path) -> str:
         """Hurts one file of the log; says what it did."""
         files = [
-            f for f in sorted(directory.rglob("*")) if f.is_file() and f.name != LOCK and used(f)
+            f
+            for f in sorted(directory.rglob("*"))
+            if f.is_file() and f.name not in UNREAD and used(f)
         ]
         file = files[self.file % len(files)]
         at = min(int(used(file) * self.place), used(file) - 1)

@@ -40,7 +40,7 @@ FACTS = {
 
 
 def start(directory: Path) -> LogEngine:
-    return LogEngine(directory, segment_bytes=1 << 20, checkpoint_bytes=1 << 21)
+    return LogEngine(directory, segment_bytes=16 << 10, checkpoint_bytes=1 << 18)
 
 
 def token(stream: Stream, position: int) -> str:

@@ -75,7 +75,7 @@ class RetentionAgainstModel(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.engine = LogEngine(self.directory, segment_bytes=1 << 20, reap_interval=0.001)
+        self.engine = LogEngine(self.directory, segment_bytes=16 << 10, reap_interval=0.001)
 
     def teardown(self) -> None:
         with contextlib.suppress(AttributeError):

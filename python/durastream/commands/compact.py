@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 NAME = "compact"
 SEGMENT_BYTES = 64 << 20
 """The engine's default."""
-HELP = "write a checkpoint and give up log that nobody can read any more"
+HELP = "give up what nobody can read any more"
 DESCRIPTION = (
-    "Open a data directory, write a checkpoint, and drop the segments before the oldest event that somebody "
-    "can still read. Reports the bytes before and after."
+    "Open a data directory, write its whole log into sealed files, merge these without what was deleted, has "
+    "expired or was trimmed, and drop the log. Reports the bytes before and after."
 )
 
 
@@ -40,7 +40,8 @@ def run(given: argparse.Namespace) -> int:
     largest = max((segment["bytes"] for segment in found["segments"]), default=SEGMENT_BYTES)
     before = disk_bytes(directory)
     with LogEngine(directory, segment_bytes=min(largest, SEGMENT_BYTES)) as log:
-        checkpoint = log.checkpoint()
+        log.compact()
+        checkpoint = log.stats().checkpoint_lsn
     removed = _native.sweep(directory)
     after = disk_bytes(directory)
     if given.json:

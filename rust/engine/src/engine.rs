@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use durastream_storage::fs::Fs;
 use durastream_storage::{
-    BackupError, BackupReport, CommitError, Lsn, OpenError, RecoveryReport, Store,
+    BackupError, BackupReport, CommitError, CompactError, Lsn, OpenError, RecoveryReport, Store,
 };
 use parking_lot::Mutex;
 
@@ -290,6 +290,17 @@ impl Engine {
         self.shared.checkpoint(Haste::Considerate)
     }
 
+    /// Gives back what space can be: everything committed is sealed, sealed files are merged without what nobody can
+    /// read any more, and the log is dropped. Blocks until that is done; everything else goes on meanwhile.
+    pub fn compact(&self) -> Result<(), CompactError> {
+        self.shared.store.compact()?;
+        // The log is kept from the older one on.
+        for _ in 0..2 {
+            self.shared.checkpoint(Haste::Considerate)?;
+        }
+        Ok(())
+    }
+
     /// Makes a checkpoint, then copies the log into `dir`: one that does not exist, or is empty.
     /// Everything that was acknowledged before the call is in the copy, which is read back and verified.
     /// Everything else goes on meanwhile. A log in memory is copied to the disk.
@@ -325,6 +336,11 @@ impl Engine {
             expired: counts.expired,
             retention_trims: counts.retention_trims,
         }
+    }
+
+    /// Why appends with data are refused for want of space, while they are.
+    pub fn full(&self) -> Option<String> {
+        self.shared.store.full()
     }
 
     /// The first cause, when the log is poisoned.

@@ -65,7 +65,10 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
                 Ok(lsn) => tracing::debug!(lsn, "checkpoint"),
                 Err(error) => {
                     tracing::warn!(%error, "no checkpoint could be made");
-                    paused_until = Instant::now() + CHECKPOINT_PAUSE;
+                    // On a full disk it may be a deletion away from being possible.
+                    let is_full = shared.store.full().is_some();
+                    let pause = if is_full { interval } else { CHECKPOINT_PAUSE };
+                    paused_until = Instant::now() + pause;
                 }
             }
         }
@@ -100,6 +103,6 @@ impl Shared {
 
     fn wants_checkpoint(&self) -> bool {
         let grown = self.store.end().saturating_sub(*self.checkpointed.lock());
-        grown >= self.options.checkpoint_bytes
+        grown >= self.options.checkpoint_bytes || self.store.wants_checkpoint()
     }
 }

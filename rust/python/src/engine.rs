@@ -257,6 +257,16 @@ impl Engine {
         Ok(self.core()?.poisoned().map(|cause| cause.to_string()))
     }
 
+    fn full(&self) -> PyResult<Option<String>> {
+        Ok(self.core()?.full())
+    }
+
+    fn compact(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.core()?;
+        py.detach(|| engine.compact())
+            .map_err(|error| error.raise())
+    }
+
     fn checkpoint(&self, py: Python<'_>) -> PyResult<u64> {
         let engine = self.core()?;
         py.detach(|| engine.checkpoint())

@@ -2,7 +2,9 @@
 //! its message, the others are its facts, in the order of that module.
 
 use durastream_engine::path::PathError;
-use durastream_engine::storage::{BackupError, CommitError, OpenError, PushError, ReadError};
+use durastream_engine::storage::{
+    BackupError, CommitError, CompactError, OpenError, PushError, ReadError,
+};
 use durastream_engine::tools::RepairError;
 use durastream_engine::wire::BodyError;
 use durastream_engine::{
@@ -261,6 +263,16 @@ impl Raise for OpenError {
             Self::Io { file, source } => {
                 OpenFailed::new_err((text, file.display().to_string(), source.raw_os_error()))
             }
+            _ => unknown(self),
+        }
+    }
+}
+
+impl Raise for CompactError {
+    fn raise(&self) -> PyErr {
+        match self {
+            Self::Commit(error) => error.raise(),
+            Self::Damaged(error) => error.raise(),
             _ => unknown(self),
         }
     }

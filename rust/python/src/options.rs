@@ -24,6 +24,10 @@ pub(crate) fn options(durability: &str, limits: Option<&Bound<'_, PyDict>>) -> P
             "hot_bytes" => options.store.hot_bytes = value.extract()?,
             "pending_bytes" => options.store.pending_bytes = size(&name, &value)?,
             "frame_bytes" => options.store.frame_bytes = size(&name, &value)?,
+            "seal_backlog" => options.store.seal_backlog = positive(&name, &value)?,
+            "compaction_bytes_per_second" => {
+                options.store.compaction_bytes_per_second = positive(&name, &value)?;
+            }
             "max_append_bytes" => options.max_append_bytes = size(&name, &value)?,
             "max_json_depth" => options.max_json_depth = size(&name, &value)?,
             "max_producers_per_stream" => options.max_producers_per_stream = size(&name, &value)?,

@@ -204,6 +204,20 @@ pub(crate) struct Stats {
     checkpoint_lsn: u64,
     durable_lsn: u64,
     end_lsn: u64,
+    sealed_lsn: u64,
+    sealed_files: u64,
+    sealed_bytes: u64,
+    sealed_live_bytes: u64,
+    sealing_backlog: u64,
+    sealing_halted: Option<String>,
+    slowed_nanos: u64,
+    sealed_written_bytes: u64,
+    compactions: u64,
+    compacted_bytes: u64,
+    checkpoint_bytes: u64,
+    storage_full: Option<String>,
+    write_amplification: f64,
+    space_amplification: Option<f64>,
 }
 
 impl From<core::EngineStats> for Stats {
@@ -234,6 +248,20 @@ impl From<core::EngineStats> for Stats {
             checkpoint_lsn: store.checkpoint_lsn,
             durable_lsn: store.durable_lsn,
             end_lsn: store.end_lsn,
+            write_amplification: store.write_amplification(),
+            space_amplification: store.space_amplification(),
+            sealed_lsn: store.sealed_lsn,
+            sealed_files: store.sealed_files,
+            sealed_bytes: store.sealed_bytes,
+            sealed_live_bytes: store.sealed_live_bytes,
+            sealing_backlog: store.sealing_backlog,
+            sealing_halted: store.sealing_halted,
+            slowed_nanos: store.slowed_nanos,
+            sealed_written_bytes: store.sealed_written_bytes,
+            compactions: store.compactions,
+            compacted_bytes: store.compacted_bytes,
+            checkpoint_bytes: store.checkpoint_bytes,
+            storage_full: store.storage_full,
         }
     }
 }

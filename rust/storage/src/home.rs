@@ -15,6 +15,8 @@ pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const MANIFEST: &str = "MANIFEST";
 /// The name of a manifest that is being written.
 pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.next";
+/// The name of the file that keeps space back.
+pub(crate) const BALLAST: &str = "BALLAST";
 /// The directory of cut tails.
 pub(crate) const TORN: &str = "torn";
 const SEGMENT_EXTENSION: &str = "wal";

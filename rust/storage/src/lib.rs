@@ -9,14 +9,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod backup;
+mod ballast;
 mod bell;
 mod brake;
 mod checkpoint;
 mod codec;
 mod cold;
 mod committer;
-#[allow(dead_code, unused_imports, reason = "the store does not compact yet")]
 mod compact;
+mod compactor;
 mod error;
 mod filling;
 mod frame;
@@ -36,12 +37,12 @@ mod reserves;
 #[allow(
     dead_code,
     unused_imports,
-    unreachable_pub,
-    reason = "the store does not seal yet"
+    reason = "what checks and repairs read of sealed files"
 )]
 mod sealed;
 mod sealer;
 mod segment;
+mod shelf;
 mod stats;
 mod store;
 mod survey;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use crate::Lsn;
+use crate::ballast::Space;
 use crate::error::{Failure, OpenError, ReadError, Trouble};
 use crate::frame::{Frame, FrameRef};
 use crate::group::Group;
@@ -59,6 +60,12 @@ pub(crate) trait GroupLog: Send + Sync {
 
     /// Whether `prepare` would have something to do.
     fn wants_preparation(&self) -> bool;
+
+    /// Why there was no space to prepare any at the last try, until there is.
+    fn full(&self) -> Option<String>;
+
+    /// Makes what space can be had, for what will free more of it.
+    fn make_space(&self) -> Space;
 
     /// Writes a group, within room that was promised; synced when `sync`.
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure>;

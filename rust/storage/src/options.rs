@@ -34,7 +34,7 @@ pub struct StoreOptions {
     pub frame_bytes: usize,
     /// Full segments that may wait to be sealed before commits are slowed down; default 8.
     pub seal_backlog: u64,
-    /// Bytes a second that compaction reads and writes at most; default 128 MiB.
+    /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB.
     pub compaction_bytes_per_second: u64,
     /// Largest file that compaction makes of smaller ones, in bytes; default 4 GiB.
     pub sealed_file_bytes: u64,

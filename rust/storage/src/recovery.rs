@@ -167,7 +167,7 @@ impl Recovering {
             lock: self.lock,
             manifest: self.manifest,
             wal: Arc::new(self.wal),
-            sealed: Arc::new(self.sealed),
+            sealed: self.sealed,
             observer,
             tenancy: self.tenancy,
             end: replayed.end,

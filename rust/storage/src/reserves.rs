@@ -4,13 +4,15 @@ use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::ballast::{Ballast, Space};
+use crate::bell::Bell;
 use crate::error::{During, Failure, Trouble};
 use crate::fs::{FsFile, Open};
 use crate::home::Home;
@@ -40,11 +42,15 @@ pub(crate) struct Reserves {
     ready: Mutex<VecDeque<Reserve>>,
     /// Held during all of a preparation, so that nobody prepares twice.
     workshop: Mutex<Workshop>,
+    /// What was said when there was no space for more of the log, until there is.
+    full: Mutex<Option<String>>,
+    /// Rung when the disk is full.
+    tidy: Arc<Bell>,
     recycled: AtomicU64,
 }
 
-#[derive(Default)]
 struct Workshop {
+    ballast: Ballast,
     spares: Vec<Spare>,
     full: Option<Full>,
 }
@@ -63,14 +69,22 @@ impl Reserves {
         manifest: Arc<ManifestFile>,
         segment_bytes: u64,
         ready: Vec<Reserve>,
+        tidy: Arc<Bell>,
     ) -> Self {
+        let workshop = Workshop {
+            ballast: Ballast::new(home.clone(), segment_bytes),
+            spares: Vec::new(),
+            full: None,
+        };
         Self {
             home,
             manifest,
             segment_bytes,
             small_bytes: (segment_bytes / 2).min(SMALL_BYTES).next_multiple_of(BLOCK),
             ready: Mutex::new(ready.into()),
-            workshop: Mutex::default(),
+            workshop: Mutex::new(workshop),
+            full: Mutex::default(),
+            tidy,
             recycled: AtomicU64::new(0),
         }
     }
@@ -92,6 +106,22 @@ impl Reserves {
 
     fn is_small(&self, reserve: &Reserve) -> bool {
         reserve.birth.bytes <= self.small_bytes
+    }
+
+    /// Why there is no space for more of the log, when there was none at the last try.
+    pub(crate) fn full(&self) -> Option<String> {
+        self.full.lock().clone()
+    }
+
+    /// Makes what space there is to be had, for what will free more.
+    pub(crate) fn make_space(&self) -> Space {
+        let mut workshop = self.workshop.lock();
+        let space = workshop.ballast.give_up();
+        workshop.full = None;
+        for spare in workshop.spares.drain(..) {
+            remove_segment(&self.home, &spare.path);
+        }
+        space
     }
 
     /// How many dropped segments were reused.
@@ -130,12 +160,31 @@ impl Reserves {
             .segment_bytes
             .max((BLOCK + room).next_multiple_of(BLOCK));
         let suits = |reserve: &Reserve| !self.is_small(reserve) && reserve.room() >= room;
-        self.prepare_if_none(suits, bytes, also)
+        let prepared = self.prepare_if_none(suits, bytes, also);
+        match &prepared {
+            Ok(()) => *self.full.lock() = None,
+            Err(Trouble::Full(failure)) => {
+                let before = self.full.lock().replace(failure.to_string());
+                if before.is_none() {
+                    self.tidy.ring();
+                }
+            }
+            Err(Trouble::Broken(_)) => {}
+        }
+        prepared
     }
 
     /// Makes sure that the small one is ready; `also` changes the manifest with it.
-    pub(crate) fn prepare_small(&self, also: impl FnOnce(&mut Manifest)) -> Result<(), Trouble> {
-        self.prepare_if_none(|reserve| self.is_small(reserve), self.small_bytes, also)
+    pub(crate) fn prepare_small(&self, also: impl Fn(&mut Manifest)) -> Result<(), Trouble> {
+        let suits = |reserve: &Reserve| self.is_small(reserve);
+        match self.prepare_if_none(suits, self.small_bytes, &also) {
+            Err(Trouble::Full(_)) => {
+                // What goes in frees more.
+                let _space = self.make_space();
+                self.prepare_if_none(suits, self.small_bytes, also)
+            }
+            prepared => prepared,
+        }
     }
 
     fn prepare_if_none(
@@ -185,6 +234,9 @@ impl Reserves {
         bytes: u64,
         also: impl FnOnce(&mut Manifest),
     ) -> Result<Reserve, Trouble> {
+        if bytes > self.small_bytes {
+            self.restore_ballast(workshop)?;
+        }
         let number = self.manifest.number();
         let path = self.home.segment(number);
         let spare = if bytes == self.segment_bytes {
@@ -235,6 +287,19 @@ impl Reserves {
         Ok(Reserve { birth, path, file })
     }
 
+    /// IMPORTANT: before any space for payloads, or a full disk could not be helped.
+    fn restore_ballast(&self, workshop: &mut Workshop) -> Result<(), Failure> {
+        loop {
+            match workshop.ballast.restore() {
+                Err(failure) if failure.is_full() => match workshop.spares.pop() {
+                    Some(spare) => remove_segment(&self.home, &spare.path),
+                    None => return Err(failure),
+                },
+                restored => return restored,
+            }
+        }
+    }
+
     fn create(&self, birth: &Birth) -> Result<Arc<dyn FsFile>, Failure> {
         let path = self.home.segment(birth.number);
         let file = self.home.create(&path)?;
@@ -270,12 +335,7 @@ impl Reserves {
                 {
                     workshop.spares.push(Spare { path, file });
                 }
-                _ => {
-                    // Left over, it would be found again at the next start.
-                    if let Err(failure) = self.home.remove(&path) {
-                        tracing::warn!(%failure, "a dropped segment was left behind");
-                    }
-                }
+                _ => remove_segment(&self.home, &path),
             }
         }
     }
@@ -287,6 +347,13 @@ impl Reserves {
             (path, file)
         });
         self.recycle(files.collect::<Vec<_>>());
+    }
+}
+
+/// Left over, it would be found again at the next start.
+fn remove_segment(home: &Home, path: &Path) {
+    if let Err(failure) = home.remove(path) {
+        tracing::warn!(%failure, "a dropped segment was left behind");
     }
 }
 

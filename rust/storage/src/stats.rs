@@ -34,6 +34,8 @@ pub struct StoreStats {
     pub syncs: u64,
     /// Nanoseconds spent in them.
     pub sync_nanos: u64,
+    /// Bytes of checkpoints written.
+    pub checkpoint_bytes: u64,
     /// Bytes waiting to be committed now.
     pub pending_bytes: u64,
     /// Bytes kept for hot reads now.
@@ -50,6 +52,8 @@ pub struct StoreStats {
     pub durable_lsn: Lsn,
     /// The LSN behind everything pushed.
     pub end_lsn: Lsn,
+    /// Why payloads are refused for want of space, while they are.
+    pub storage_full: Option<String>,
     /// Everything below this LSN is in sealed files, or was dead.
     pub sealed_lsn: Lsn,
     /// Sealed files now.
@@ -66,7 +70,7 @@ pub struct StoreStats {
     pub slowed_nanos: u64,
     /// Bytes written by sealing.
     pub sealed_written_bytes: u64,
-    /// Compactions done.
+    /// How many times sealed files were merged, or removed.
     pub compactions: u64,
     /// Bytes written by compaction.
     pub compacted_bytes: u64,
@@ -76,4 +80,22 @@ pub struct StoreStats {
     pub reads_hot: u64,
     /// Payloads read from files.
     pub reads_cold: u64,
+}
+
+impl StoreStats {
+    /// Bytes written for every byte of log, the log itself included, since the store was opened; 0 before the first.
+    pub fn write_amplification(&self) -> f64 {
+        let again = self.sealed_written_bytes + self.compacted_bytes + self.checkpoint_bytes;
+        if self.bytes == 0 {
+            0.0
+        } else {
+            1.0 + again as f64 / self.bytes as f64
+        }
+    }
+
+    /// Bytes of sealed files for every payload byte in them that is alive: an estimate; `None` when none is.
+    pub fn space_amplification(&self) -> Option<f64> {
+        let live = self.sealed_live_bytes;
+        (live > 0).then(|| self.sealed_bytes as f64 / live as f64)
+    }
 }

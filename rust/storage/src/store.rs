@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::backup::{Backup, BackupReport};
 use crate::committer::Committer;
+use crate::compactor::Compactor;
 use crate::error::{
     BackupError, CommitError, CompactError, During, OpenError, PushError, ReadError, Trouble,
 };
@@ -25,6 +26,7 @@ use crate::manifest::ManifestFile;
 use crate::options::StoreOptions;
 use crate::sealed::{History, Sealed};
 use crate::sealer::{Sealer, Workplace};
+use crate::shelf::Shelf;
 use crate::stats::StoreStats;
 use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
@@ -54,7 +56,7 @@ pub(crate) struct Parts {
     pub(crate) lock: Box<dyn Any + Send + Sync>,
     pub(crate) manifest: Arc<ManifestFile>,
     pub(crate) wal: Arc<FileWal>,
-    pub(crate) sealed: Arc<Sealed>,
+    pub(crate) sealed: Sealed,
     pub(crate) observer: Arc<dyn CommitObserver>,
     pub(crate) tenancy: Arc<dyn Tenancy>,
     pub(crate) end: Lsn,
@@ -65,15 +67,16 @@ struct Inner {
     committer: Arc<Committer>,
     log: Arc<dyn GroupLog>,
     reader: Arc<dyn LogRead>,
+    wal: Arc<FileWal>,
     manifest: Arc<ManifestFile>,
-    sealed: Arc<Sealed>,
+    shelf: Arc<Shelf>,
     sealer: Arc<Sealer>,
-    /// Held while the files that count are changed or the store closed; whether it was.
-    ended: Arc<Mutex<bool>>,
+    compactor: Arc<Compactor>,
     checkpoints: AtomicU64,
+    checkpoint_bytes: AtomicU64,
     reads_hot: AtomicU64,
     reads_cold: AtomicU64,
-    /// The committer's and the sealer's.
+    /// The committer's, the sealer's, the compactor's.
     threads: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<Box<dyn Any + Send + Sync>>>,
     /// How it was closed, once it was.
@@ -84,6 +87,8 @@ impl Store {
     pub(crate) fn start(parts: Parts) -> Result<Self, OpenError> {
         let dir = parts.home.dir().to_owned();
         let log: Arc<dyn GroupLog> = Arc::clone(&parts.wal) as Arc<dyn GroupLog>;
+        let file_bytes = parts.options.sealed_file_bytes;
+        let bytes_per_second = parts.options.compaction_bytes_per_second;
         let committer = Arc::new(Committer::new(
             dir.clone(),
             parts.options,
@@ -91,27 +96,36 @@ impl Store {
             parts.observer,
             parts.end,
         ));
-        let ended = Arc::new(Mutex::new(false));
-        let sealer = Arc::new(Sealer::new(Workplace {
+        let shelf = Arc::new(Shelf::new(
+            parts.home.clone(),
+            Arc::clone(&parts.manifest),
+            Arc::clone(&parts.wal),
+            Arc::clone(&committer),
+            parts.sealed,
+        ));
+        let at = Workplace {
             home: parts.home.clone(),
             manifest: Arc::clone(&parts.manifest),
             wal: Arc::clone(&parts.wal),
             committer: Arc::clone(&committer),
             tenancy: parts.tenancy,
-            files: Arc::clone(&parts.sealed),
-            ended: Arc::clone(&ended),
-        }));
+            shelf: Arc::clone(&shelf),
+        };
+        let sealer = Arc::new(Sealer::new(at.clone()));
+        let compactor = Arc::new(Compactor::new(at, file_bytes, bytes_per_second));
         let store = Self {
             inner: Arc::new(Inner {
                 home: parts.home,
                 committer: Arc::clone(&committer),
                 log,
-                reader: parts.wal,
+                reader: Arc::clone(&parts.wal) as Arc<dyn LogRead>,
+                wal: parts.wal,
                 manifest: parts.manifest,
-                sealed: parts.sealed,
+                shelf,
                 sealer: Arc::clone(&sealer),
-                ended,
+                compactor: Arc::clone(&compactor),
                 checkpoints: AtomicU64::new(0),
+                checkpoint_bytes: AtomicU64::new(0),
                 reads_hot: AtomicU64::new(0),
                 reads_cold: AtomicU64::new(0),
                 threads: Mutex::default(),
@@ -121,6 +135,7 @@ impl Store {
         };
         store.spawn("durastream-log", &dir, move || committer.run())?;
         store.spawn("durastream-sealer", &dir, move || sealer.run())?;
+        store.spawn("durastream-compactor", &dir, move || compactor.run())?;
         Ok(store)
     }
 
@@ -212,7 +227,7 @@ impl Store {
     /// Everything below is in sealed files, or was dead: reads of it by stream and position are
     /// [`Store::history`]'s.
     pub fn sealed(&self) -> Lsn {
-        self.inner.sealer.sealed()
+        self.inner.shelf.sealed()
     }
 
     /// Below this LSN, knowing where single frames lie gains nothing: they are sealed and not hot.
@@ -233,22 +248,38 @@ impl Store {
         to: u64,
         max_bytes: usize,
     ) -> Result<History, ReadError> {
-        self.inner.sealed.history(stream, from, to, max_bytes)
+        self.inner
+            .shelf
+            .files()
+            .history(stream, from, to, max_bytes)
     }
 
     /// Start and end of the sealed event of `stream` that holds the byte at `position`.
     pub fn event_at(&self, stream: u64, position: u64) -> Result<Option<(u64, u64)>, ReadError> {
-        self.inner.sealed.event_at(stream, position)
+        self.inner.shelf.files().event_at(stream, position)
     }
 
     /// How many sealed events of `stream` have a byte between `from` and `to`.
     pub fn history_events(&self, stream: u64, from: u64, to: u64) -> Result<u64, ReadError> {
-        self.inner.sealed.events(stream, from, to)
+        self.inner.shelf.files().events(stream, from, to)
     }
 
-    /// Seals everything that was committed before the call. Blocks until that is done.
+    /// Seals everything that was committed before the call, merges sealed files as far as can be, and drops what is
+    /// dead. Blocks until that is done; appends go on.
     pub fn compact(&self) -> Result<(), CompactError> {
-        self.inner.sealer.compact()
+        self.inner.sealer.seal_all()?;
+        self.inner.compactor.merge_all()
+    }
+
+    /// Why payloads are refused, when there was no space for more of the log at the last try. Frames without payload
+    /// are taken all the same, space that comes free is noticed within a second.
+    pub fn full(&self) -> Option<String> {
+        self.inner.log.full()
+    }
+
+    /// Whether the disk is full and a checkpoint, maybe two, would have some of the log given up.
+    pub fn wants_checkpoint(&self) -> bool {
+        self.full().is_some() && self.inner.wal.waits_for_checkpoint()
     }
 
     /// Gives up segments that are sealed and that no recovery would replay, as happens by itself.
@@ -258,7 +289,7 @@ impl Store {
         if let Some(cause) = inner.committer.poisoned() {
             return Err(cause);
         }
-        let recycled = inner.sealer.recycle();
+        let recycled = inner.shelf.recycle();
         recycled.map_err(|trouble| inner.committer.trouble(trouble))
     }
 
@@ -290,7 +321,7 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let inner = &*self.inner;
         let log = inner.log.figures();
-        let sealed = inner.sealed.figures();
+        let sealed = inner.shelf.files().figures();
         let (durable_lsn, end_lsn) = (self.durable(), self.end());
         StoreStats {
             groups: inner.committer.groups.load(Ordering::Relaxed),
@@ -303,6 +334,7 @@ impl Store {
             segments: log.segments,
             recycled: log.recycled,
             checkpoints: inner.checkpoints.load(Ordering::Relaxed),
+            checkpoint_bytes: inner.checkpoint_bytes.load(Ordering::Relaxed),
             checkpoint_lsn: inner
                 .manifest
                 .snapshot()
@@ -310,6 +342,7 @@ impl Store {
                 .map_or(0, |entry| entry.lsn),
             durable_lsn,
             end_lsn,
+            storage_full: self.full(),
             sealed_lsn: self.sealed(),
             sealed_files: sealed.files,
             sealed_bytes: sealed.bytes,
@@ -318,8 +351,8 @@ impl Store {
             sealing_halted: inner.sealer.halted(),
             slowed_nanos: inner.committer.brake.nanos(),
             sealed_written_bytes: inner.sealer.written(),
-            compactions: 0,
-            compacted_bytes: 0,
+            compactions: inner.compactor.compactions(),
+            compacted_bytes: inner.compactor.written(),
             blocks_verified: sealed.blocks_verified,
             reads_hot: inner.reads_hot.load(Ordering::Relaxed),
             reads_cold: inner.reads_cold.load(Ordering::Relaxed),
@@ -348,18 +381,14 @@ impl Store {
 impl Inner {
     /// Keeps others from changing which files there are, until the store is closed.
     fn alone(&self) -> Result<MutexGuard<'_, bool>, CommitError> {
-        let ended = self.ended.lock();
-        if *ended {
-            Err(CommitError::Closed)
-        } else {
-            Ok(ended)
-        }
+        self.shelf.alone().map_err(|_| CommitError::Closed)
     }
 
     fn close(&self) -> Result<(), CommitError> {
-        // It wants `ended` too, so it must be gone before.
+        // They want to be alone too, and leave nothing to the next owner of the directory.
         self.sealer.stop();
-        let mut ended = self.ended.lock();
+        self.compactor.stop();
+        let mut ended = self.shelf.ended();
         let how = self
             .committer
             .finish()
@@ -384,6 +413,7 @@ impl Inner {
     fn stop(&self) {
         self.committer.stop();
         self.sealer.stop();
+        self.compactor.stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             // The observer may have held the last clone: then this is the committer thread itself.
             if thread.thread().id() != thread::current().id() {
@@ -400,7 +430,7 @@ impl Inner {
                 Some(payload) => Some(payload),
                 // Nothing is sealed of a frame without payload.
                 None if frame.len == 0 => Some(Bytes::new()),
-                None => self.sealed.payload(frame)?,
+                None => self.shelf.files().payload(frame)?,
             };
             payload.ok_or_else(|| ReadError::Io {
                 file: self.home.dir().to_owned(),

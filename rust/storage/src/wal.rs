@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::Lsn;
 use crate::backup::HeldSegments;
+use crate::ballast::Space;
 use crate::bell::Bell;
 use crate::cold;
 use crate::error::{During, Failure, OpenError, ReadError, Trouble};
@@ -23,7 +24,8 @@ use crate::replay::replay;
 use crate::reserves::Reserves;
 use crate::segment::{Reserve, Segment};
 use crate::survey::Survey;
-use crate::window::Window;
+
+mod start;
 
 /// The log as segment files. Lock order: `planned`, then the reserves' locks, then `segments`; and
 /// `tail`, then `sync_failed`.
@@ -39,6 +41,8 @@ pub(crate) struct FileWal {
     tail: Mutex<Tail>,
     /// Rung when a segment is full.
     filled: Arc<Bell>,
+    /// Rung when the disk is full.
+    tidy: Arc<Bell>,
     /// A log that ends here goes on in another segment.
     rolled: AtomicU64,
     /// Held during a sync; whether one failed.
@@ -64,11 +68,13 @@ impl FileWal {
         segment_bytes: u64,
         survey: Survey,
     ) -> Self {
+        let tidy = Arc::default();
         let reserves = Reserves::new(
             home.clone(),
             Arc::clone(&manifest),
             segment_bytes,
             survey.reserves,
+            Arc::clone(&tidy),
         );
         Self {
             home,
@@ -82,6 +88,7 @@ impl FileWal {
             }),
             manifest,
             filled: Arc::default(),
+            tidy,
             rolled: AtomicU64::new(0),
             sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
@@ -90,82 +97,27 @@ impl FileWal {
         }
     }
 
-    /// Makes ready to append behind what was replayed: the session begins in the manifest, and there
-    /// is a reserve.
-    ///
-    /// Segments that hold nothing are given up, so that no two begin at the same LSN.
-    pub(crate) fn start(&self, found: &Replayed) -> Result<(), OpenError> {
-        let end = found.end;
-        self.write_again(found.proven, end)?;
-        self.tail.lock().end = end;
-        self.manifest.note_synced(end);
-        let empty: Vec<u64> = {
-            let mut segments = self.segments.write();
-            let empty = segments.extract_if(.., |segment| segment.base >= end);
-            empty.map(|segment| segment.birth.number).collect()
-        };
-        let begun = self.manifest.change(|manifest| {
-            manifest.clean = false;
-            manifest
-                .segments
-                .retain(|entry| !empty.contains(&entry.number));
-            self.note_bases(manifest);
-        });
-        match begun {
-            Ok(()) => {}
-            // Nothing to be given up: the old manifest will do until there is space.
-            Err(Trouble::Full(failure)) if empty.is_empty() => {
-                tracing::warn!(%failure, "no space left; reads go on");
-                return Ok(());
-            }
-            Err(trouble) => return Err(trouble.into()),
-        }
-        self.adopt_orphans()?;
-        // The small one first: it is what a nearly full disk needs most.
-        let prepared = self.reserves.prepare_small(|_| {});
-        match prepared.and_then(|()| self.reserves.prepare(0, |_| {})) {
-            Err(Trouble::Full(failure)) => {
-                tracing::warn!(%failure, "no space left; appends are refused until there is");
-                Ok(())
-            }
-            prepared => Ok(prepared?),
-        }
-    }
-
-    /// Writes the last bytes of the log again, as they are, and syncs them.
-    ///
-    /// A sync that failed leaves pages that can be read, but that no later sync writes: what was
-    /// replayed from them would be lost with the power. Writing makes them dirty again.
-    fn write_again(&self, from: Lsn, end: Lsn) -> Result<(), OpenError> {
-        let Some(segment) = self.segments.read().last().map(Arc::clone) else {
-            return Ok(());
-        };
-        let mut at = from.max(segment.base);
-        if at >= end {
-            return Ok(());
-        }
-        let mut window = Window::new(&segment);
-        while at < end {
-            let span = (1 << 20).min(end - at) as usize;
-            let Some(bytes) = window.get(segment.offset(at), span)? else {
-                break;
-            };
-            segment.write(&mut [IoSlice::new(bytes)], at)?;
-            at += span as u64;
-        }
-        Ok(segment
-            .file
-            .sync_data()
-            .during("fdatasync", &segment.path)?)
-    }
-
     /// What is rung when a segment is full.
     pub(crate) fn filled(&self) -> Arc<Bell> {
         Arc::clone(&self.filled)
     }
 
+    /// What is rung when there may be something to tidy up: the disk is full, or who else rings it knows.
+    pub(crate) fn tidy(&self) -> Arc<Bell> {
+        Arc::clone(&self.tidy)
+    }
+
+    /// Whether the first segment is kept for want of a checkpoint, or of another one.
+    pub(crate) fn waits_for_checkpoint(&self) -> bool {
+        let replayable = self.manifest.snapshot().replayable();
+        let segments = self.segments.read();
+        segments
+            .get(1)
+            .is_some_and(|second| replayable < second.base)
+    }
+
     /// The segment that begins at `base`, when it is full, and where it ends. It is synced.
-    pub(crate) fn full(&self, base: Lsn) -> Option<(Arc<Segment>, Lsn)> {
+    pub(crate) fn full_segment(&self, base: Lsn) -> Option<(Arc<Segment>, Lsn)> {
         let segments = self.segments.read();
         let index = segments.partition_point(|segment| segment.base < base);
         let segment = segments.get(index).filter(|it| it.base == base)?;
@@ -178,18 +130,6 @@ impl FileWal {
             }
         };
         Some((Arc::clone(segment), end))
-    }
-
-    /// Reuses or removes files that the manifest in force does not list.
-    fn adopt_orphans(&self) -> Result<(), OpenError> {
-        let listing = self.home.list()?;
-        let left = listing.unlisted(&self.home, &self.manifest.snapshot());
-        self.reserves.adopt(left.segments);
-        let old = left.checkpoints.into_iter().chain(left.sealed);
-        for path in old.chain(left.left_over) {
-            self.home.remove(&path)?;
-        }
-        Ok(())
     }
 
     /// Writes into `manifest` which of its segments came into use.
@@ -325,6 +265,14 @@ impl GroupLog for FileWal {
         left < self.segment_bytes / 2
             && self.planned.lock().is_empty()
             && (self.reserves.count() == 0 || !self.reserves.has_small())
+    }
+
+    fn full(&self) -> Option<String> {
+        self.reserves.full()
+    }
+
+    fn make_space(&self) -> Space {
+        self.reserves.make_space()
     }
 
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure> {

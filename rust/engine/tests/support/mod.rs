@@ -92,7 +92,7 @@ pub(crate) fn path(text: &str) -> StreamPath {
 
 pub(crate) fn options() -> Options {
     let mut options = Options::default();
-    options.store.segment_bytes = 256 << 10;
+    options.store.segment_bytes = 16 << 10;
     options.reap_interval = Duration::from_secs(3600);
     options
 }

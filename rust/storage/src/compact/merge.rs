@@ -19,8 +19,6 @@ const ASKED: usize = 1024;
 pub(crate) struct Merged {
     /// The file to put in place of the job's; `None` when nothing was alive.
     pub(crate) file: Option<SealedFile>,
-    /// Payload bytes read, all of which were written again.
-    pub(crate) read_bytes: u64,
     /// Bytes of the new file.
     pub(crate) written_bytes: u64,
 }
@@ -162,11 +160,9 @@ impl<'j> Merge<'j> {
         let Some(writer) = self.writer.take() else {
             return Ok(Merged {
                 file: None,
-                read_bytes: 0,
                 written_bytes: 0,
             });
         };
-        let read_bytes = writer.written();
         let file = writer
             .finish(self.home)
             .map_err(|error| sort(error, &self.sources))?;
@@ -174,7 +170,6 @@ impl<'j> Merge<'j> {
             file.set_stuck_bytes(self.stuck);
         }
         Ok(Merged {
-            read_bytes,
             written_bytes: file.as_ref().map_or(0, |file| file.entry().bytes),
             file,
         })

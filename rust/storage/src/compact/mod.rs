@@ -8,5 +8,5 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use merge::{Merged, run};
-pub(crate) use plan::{Job, PlanOptions, plan};
+pub(crate) use merge::run;
+pub(crate) use plan::{Aim, PlanOptions, plan};

@@ -16,13 +16,27 @@ const GROWTH: u64 = 3;
 /// A file is rewritten alone when more than one part in this many of it is dead.
 const DEAD_SHARE: u64 = 3;
 
+/// On a full disk a file is rewritten alone when one part in this many of it is dead.
+const WORTH: u64 = 16;
+
+/// What a plan is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// Few files, and not too much dead in them, for little work.
+    Order,
+    /// Bytes, on a full disk: whatever is dead goes, where the least must be written for it first.
+    Space,
+    /// Merge whatever can be, and leave nothing dead, whatever it costs.
+    All,
+}
+
 /// What may be planned.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlanOptions {
     /// Payload bytes that a merged file may have.
     pub(crate) file_bytes: u64,
-    /// Merge whatever can be, and leave nothing dead, whatever it costs.
-    pub(crate) forced: bool,
+    /// What for.
+    pub(crate) aim: Aim,
 }
 
 /// Files to be replaced by one, or by none.
@@ -30,6 +44,14 @@ pub(crate) struct PlanOptions {
 pub(crate) struct Job {
     /// Neighbours in the log, in its order.
     pub(crate) files: Vec<Arc<SealedFile>>,
+}
+
+impl Job {
+    /// Whether its files take less space after it, and by far.
+    pub(crate) fn frees(&self) -> bool {
+        let sum = |of: fn(&SealedFile) -> u64| self.files.iter().map(|file| of(file)).sum::<u64>();
+        sum(dead) >= sum(SealedFile::payload_bytes) / WORTH && sum(dead) > 0
+    }
 }
 
 /// What to do next, `None` when everything is as it should be. What is dead was found out by
@@ -41,14 +63,17 @@ pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Jo
     let run = runs()
         .find_map(gone)
         .or_else(|| {
+            if options.aim == Aim::Space {
+                return easiest(files);
+            }
             runs()
                 .filter_map(|run| mostly_dead(run, options))
                 .max_by_key(|run| dead(&run[0]))
         })
-        .or_else(|| {
-            if options.forced {
-                runs().find_map(|run| as_many_as_fit(run, options))
-            } else {
+        .or_else(|| match options.aim {
+            Aim::Space => None,
+            Aim::All => runs().find_map(|run| as_many_as_fit(run, options)),
+            Aim::Order => {
                 let windows = runs().filter_map(|run| cheapest(run, options));
                 windows.min_by_key(|run| cost(run))
             }
@@ -62,6 +87,15 @@ pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Jo
 fn dead(file: &SealedFile) -> u64 {
     let kept = file.live_bytes().saturating_add(file.stuck_bytes());
     file.payload_bytes().saturating_sub(kept)
+}
+
+/// The file with the least to be written again among those of which a part is dead that is worth it.
+fn easiest(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
+    let candidates = files.chunks(1).filter(|file| {
+        let file = &file[0];
+        !file.is_damaged() && dead(file) > 0 && dead(file) >= file.payload_bytes() / WORTH
+    });
+    candidates.min_by_key(|file| file[0].live_bytes())
 }
 
 /// The first neighbours without anything alive.
@@ -78,7 +112,7 @@ fn gone(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
 /// The file with the most dead bytes, when they are too many; but a forced merge gets rid of those it takes anyway.
 fn mostly_dead(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
     let alone = |file: &Arc<SealedFile>| {
-        if options.forced {
+        if options.aim == Aim::All {
             dead(file) > 0 && as_many_as_fit(files, options).is_none()
         } else {
             dead(file) > file.payload_bytes() / DEAD_SHARE

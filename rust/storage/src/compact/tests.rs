@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use crate::compact::{Job, Merged, PlanOptions, plan, run};
+use crate::compact::merge::Merged;
+use crate::compact::plan::Job;
+use crate::compact::{Aim, PlanOptions, plan, run};
 use crate::error::Trouble;
 use crate::fs::SimFs;
 use crate::fs::sim::{Fault, FaultKind, OpClass};
@@ -16,11 +18,11 @@ use crate::tenancy::{EverythingAlive, Tenancy};
 
 const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
-    forced: false,
+    aim: Aim::Order,
 };
 const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
-    forced: true,
+    aim: Aim::All,
 };
 
 /// A store's sealed files, without the store.
@@ -220,7 +222,7 @@ fn a_merged_file_does_not_outgrow_the_limit() {
     files.settle(
         &EverythingAlive,
         PlanOptions {
-            forced: true,
+            aim: Aim::All,
             ..options
         },
     );

@@ -25,7 +25,7 @@ pub(crate) use extent::Extent;
 pub(crate) use file::{Flaw, SealedFile};
 pub use history::History;
 pub(crate) use history::{Sealed, SealedFigures};
-pub(crate) use liveness::{alive, floors};
+pub(crate) use liveness::floors;
 pub(crate) use marks::Marks;
 pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};

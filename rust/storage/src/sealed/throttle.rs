@@ -56,6 +56,18 @@ impl Throttle {
         }
     }
 
+    /// Sleeps, but not beyond the end of the work.
+    pub(crate) fn sleep(&self, time: Duration) -> Result<(), Cancelled> {
+        let until = Instant::now() + time;
+        let mut state = self.state.lock();
+        while !state.cancelled && !self.wake.wait_until(&mut state, until).timed_out() {}
+        if state.cancelled {
+            Err(Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
     /// Waits until the rate allows for `bytes` more.
     pub(crate) fn spend(&self, bytes: u64) -> Result<(), Cancelled> {
         let mut state = self.state.lock();

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{Inner, Store};
 use crate::Lsn;
+use crate::ballast::Space;
 use crate::checkpoint::CheckpointFile;
 use crate::error::{CommitError, Trouble};
 
@@ -16,6 +17,7 @@ pub struct CheckpointWriter {
     store: Store,
     number: u64,
     lsn: Lsn,
+    _space: Option<Space>,
     /// Until it is finished.
     file: Option<CheckpointFile>,
 }
@@ -26,12 +28,15 @@ impl Store {
     pub fn begin_checkpoint(&self, lsn: Lsn) -> Result<CheckpointWriter, CommitError> {
         let inner = &*self.inner;
         drop(inner.alone()?);
+        // On a full disk it is what lets the log be given up.
+        let space = inner.log.full().map(|_| inner.log.make_space());
         let number = inner.manifest.number();
         let file = CheckpointFile::create(&inner.home, number, lsn);
         Ok(CheckpointWriter {
             store: self.clone(),
             number,
             lsn,
+            _space: space,
             file: Some(file.map_err(|failure| inner.committer.trouble(failure.into()))?),
         })
     }
@@ -50,9 +55,7 @@ impl CheckpointWriter {
     /// Adds to the payload. Blocks while it is written.
     pub fn push(&mut self, payload: Bytes) -> Result<(), CommitError> {
         let inner = &*self.store.inner;
-        if *inner.ended.lock() {
-            return Err(CommitError::Closed);
-        }
+        drop(inner.alone()?);
         let Some(file) = &mut self.file else {
             return Err(CommitError::Closed);
         };
@@ -120,6 +123,9 @@ impl Inner {
             })
             .map_err(|trouble| self.committer.trouble(trouble))?;
         self.checkpoints.fetch_add(1, Ordering::Relaxed);
+        let entry = self.manifest.snapshot().checkpoint;
+        let bytes = entry.map_or(0, |entry| entry.bytes);
+        self.checkpoint_bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(oldest) = before.previous {
             self.remove_checkpoint(oldest.number);
         }
@@ -129,7 +135,7 @@ impl Inner {
     /// Gives up what no recovery needs any more.
     fn recycle(&self) -> Result<(), CommitError> {
         let _alone = self.alone()?;
-        self.sealer
+        self.shelf
             .recycle()
             .map_err(|trouble| self.committer.trouble(trouble))
     }

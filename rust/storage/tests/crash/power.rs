@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use crate::history::History;
 use crate::session::{Diary, PATIENCE, Session};
 use crate::sweep::{Tally, Thoroughness, sweep};
-use crate::workload::{Workload, small};
+use crate::workload::{Step, Workload, small};
 use crate::{first_seed, rounds};
 
 const THOROUGHNESS: Thoroughness = Thoroughness {
@@ -44,6 +44,27 @@ fn no_power_cut_loses_what_was_acknowledged() {
     // Timing moves these a little; a sweep that met none of one would prove nothing of it.
     let met = tally.torn.min(tally.lost).min(tally.kept);
     assert!(met >= 25, "too little was met: {tally:?}");
+}
+
+#[test]
+fn no_power_cut_within_a_compaction_loses_what_was_acknowledged() {
+    let mut steps = vec![];
+    for sixteenths in [4, 12] {
+        for _ in 0..3 {
+            steps.extend([Step::Push(vec![3000; 5]), Step::Commit, Step::Compact]);
+            steps.push(Step::Checkpoint(100));
+        }
+        // Some of it is dead, and merged with the rest.
+        steps.extend([Step::Drop(sixteenths), Step::Compact]);
+    }
+    // All of it is.
+    steps.extend([Step::Drop(16), Step::Compact, Step::Push(vec![500])]);
+    steps.push(Step::Commit);
+    let options = small(Durability::Sync);
+    let workload = Workload { options, steps };
+    let diary = workload.run(&|sim| Arc::new(sim)).unwrap();
+    let tally = sweep(&diary, THOROUGHNESS).unwrap();
+    assert!(tally.images > 500 && tally.sealed > 300, "{tally:?}");
 }
 
 #[test]

@@ -1,0 +1,122 @@
+"""What the native half counts."""
+
+from typing import final
+
+@final
+class Stats:
+    """Counters of the engine and its log. Since opening, unless it says "now"."""
+
+    @property
+    def streams(self) -> int:
+        """Streams now, soft-deleted ones included."""
+    @property
+    def soft_deleted(self) -> int:
+        """Soft-deleted streams now."""
+    @property
+    def appends(self) -> int:
+        """Appends accepted, closes included."""
+    @property
+    def append_bytes(self) -> int:
+        """Payload bytes accepted."""
+    @property
+    def duplicates(self) -> int:
+        """Appends that were duplicates."""
+    @property
+    def refusals(self) -> int:
+        """Appends and creations refused."""
+    @property
+    def reads(self) -> int:
+        """Pages given."""
+    @property
+    def read_bytes(self) -> int:
+        """Payload bytes given."""
+    @property
+    def watches(self) -> int:
+        """Watches registered now."""
+    @property
+    def expired(self) -> int:
+        """Streams removed because they had expired."""
+    @property
+    def retention_trims(self) -> int:
+        """Trims that a retention asked for."""
+    @property
+    def groups(self) -> int:
+        """Commit groups written."""
+    @property
+    def frames(self) -> int:
+        """Frames written."""
+    @property
+    def log_bytes(self) -> int:
+        """Bytes written to the log, headers included."""
+    @property
+    def syncs(self) -> int:
+        """Syncs made."""
+    @property
+    def sync_nanos(self) -> int:
+        """Nanoseconds spent in them."""
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes waiting to be committed now."""
+    @property
+    def hot_bytes(self) -> int:
+        """Bytes kept for reads now."""
+    @property
+    def segments(self) -> int:
+        """Log segments in use now."""
+    @property
+    def recycled(self) -> int:
+        """Segments that were reused instead of created."""
+    @property
+    def checkpoints(self) -> int:
+        """Checkpoints written."""
+    @property
+    def checkpoint_lsn(self) -> int:
+        """Log address of the newest checkpoint."""
+    @property
+    def durable_lsn(self) -> int:
+        """Log address below which everything is acknowledged."""
+    @property
+    def end_lsn(self) -> int:
+        """Log address behind everything decided."""
+    @property
+    def sealed_lsn(self) -> int:
+        """Everything below this log address is in sealed files, or was dead."""
+    @property
+    def sealed_files(self) -> int:
+        """Sealed files now."""
+    @property
+    def sealed_bytes(self) -> int:
+        """Their bytes."""
+    @property
+    def sealed_live_bytes(self) -> int:
+        """Payload bytes in them that can still be read: an estimate."""
+    @property
+    def sealing_backlog(self) -> int:
+        """Full segments that wait to be sealed now."""
+    @property
+    def sealing_halted(self) -> str | None:
+        """Why sealing stands still, while it does."""
+    @property
+    def slowed_nanos(self) -> int:
+        """Nanoseconds by which commits were delayed because sealing fell behind."""
+    @property
+    def sealed_written_bytes(self) -> int:
+        """Bytes written by sealing."""
+    @property
+    def compactions(self) -> int:
+        """How many times sealed files were merged, or removed."""
+    @property
+    def compacted_bytes(self) -> int:
+        """Bytes written by compaction."""
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Bytes of checkpoints written."""
+    @property
+    def storage_full(self) -> str | None:
+        """Why appends are refused for want of space, while they are."""
+    @property
+    def write_amplification(self) -> float:
+        """Bytes written for every byte of log, the log itself included; 0 before the first."""
+    @property
+    def space_amplification(self) -> float | None:
+        """Bytes of sealed files for every payload byte in them that can still be read: an estimate."""

@@ -1,0 +1,93 @@
+//! What makes a log that was replayed ready for appends.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use super::FileWal;
+use crate::Lsn;
+use crate::error::{During, OpenError, Trouble};
+use crate::log::Replayed;
+use crate::window::Window;
+
+impl FileWal {
+    /// Makes ready to append behind what was replayed: the session begins in the manifest, and there
+    /// is a reserve.
+    ///
+    /// Segments that hold nothing are given up, so that no two begin at the same LSN.
+    pub(crate) fn start(&self, found: &Replayed) -> Result<(), OpenError> {
+        let end = found.end;
+        self.write_again(found.proven, end)?;
+        self.tail.lock().end = end;
+        self.manifest.note_synced(end);
+        let empty: Vec<u64> = {
+            let mut segments = self.segments.write();
+            let empty = segments.extract_if(.., |segment| segment.base >= end);
+            empty.map(|segment| segment.birth.number).collect()
+        };
+        let begun = self.manifest.change(|manifest| {
+            manifest.clean = false;
+            manifest
+                .segments
+                .retain(|entry| !empty.contains(&entry.number));
+            self.note_bases(manifest);
+        });
+        match begun {
+            Ok(()) => {}
+            // Nothing to be given up: the old manifest will do until there is space.
+            Err(Trouble::Full(failure)) if empty.is_empty() => {
+                tracing::warn!(%failure, "no space left; reads go on");
+                return Ok(());
+            }
+            Err(trouble) => return Err(trouble.into()),
+        }
+        self.adopt_orphans()?;
+        // The small one first: it is what a nearly full disk needs most.
+        let prepared = self.reserves.prepare_small(|_| {});
+        match prepared.and_then(|()| self.reserves.prepare(0, |_| {})) {
+            Err(Trouble::Full(failure)) => {
+                tracing::warn!(%failure, "no space left; appends are refused until there is");
+                Ok(())
+            }
+            prepared => Ok(prepared?),
+        }
+    }
+
+    /// Writes the last bytes of the log again, as they are, and syncs them.
+    ///
+    /// A sync that failed leaves pages that can be read, but that no later sync writes: what was
+    /// replayed from them would be lost with the power. Writing makes them dirty again.
+    fn write_again(&self, from: Lsn, end: Lsn) -> Result<(), OpenError> {
+        let Some(segment) = self.segments.read().last().map(Arc::clone) else {
+            return Ok(());
+        };
+        let mut at = from.max(segment.base);
+        if at >= end {
+            return Ok(());
+        }
+        let mut window = Window::new(&segment);
+        while at < end {
+            let span = (1 << 20).min(end - at) as usize;
+            let Some(bytes) = window.get(segment.offset(at), span)? else {
+                break;
+            };
+            segment.write(&mut [IoSlice::new(bytes)], at)?;
+            at += span as u64;
+        }
+        Ok(segment
+            .file
+            .sync_data()
+            .during("fdatasync", &segment.path)?)
+    }
+
+    /// Reuses or removes files that the manifest in force does not list.
+    fn adopt_orphans(&self) -> Result<(), OpenError> {
+        let listing = self.home.list()?;
+        let left = listing.unlisted(&self.home, &self.manifest.snapshot());
+        self.reserves.adopt(left.segments);
+        let old = left.checkpoints.into_iter().chain(left.sealed);
+        for path in old.chain(left.left_over) {
+            self.home.remove(&path)?;
+        }
+        Ok(())
+    }
+}

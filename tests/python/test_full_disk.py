@@ -1,0 +1,79 @@
+"""A real disk that is really full: deletions are taken, their space comes back, appends go on by themselves."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from durastream import LogEngine, StorageFull
+from support.disks import mounted
+
+SIZE = 64 << 20
+SEGMENT = 1 << 20
+EVENT = b"e" * 50_000
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk", SIZE) as disk:
+        yield disk
+
+
+def fill(log: LogEngine, paths: list[str]) -> int:
+    """Append to the paths in turn until there is no space; how many appends were taken."""
+    taken = 0
+    while True:
+        try:
+            log.append(paths[taken % len(paths)], EVENT)
+        except StorageFull:
+            return taken
+        taken += 1
+        assert taken * len(EVENT) < 4 * SIZE, "the disk holds more than it can"
+
+
+def append_when_there_is_space(log: LogEngine, path: str, times: int) -> None:
+    """Append so many times, trying again while the disk is full."""
+    deadline = time.monotonic() + PATIENCE
+    while times:
+        try:
+            log.append(path, EVENT)
+            times -= 1
+        except StorageFull:
+            assert time.monotonic() < deadline, f"no space came back: {log.stats().storage_full}"
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("deleted", [slice(None), slice(0, None, 2)], ids=["all", "every second"])
+def test_what_is_deleted_on_a_full_disk_gives_its_space_back(
+    small_disk: Path, deleted: slice
+) -> None:
+    paths = [f"stream/{number}" for number in range(10)]
+    with LogEngine(small_disk / "log", segment_bytes=SEGMENT, reap_interval=0.1) as log:
+        for path in paths:
+            log.create(path)
+        taken = fill(log, paths)
+        assert taken * len(EVENT) > SIZE // 2
+        assert log.stats().storage_full is not None
+        # Reads go on.
+        assert bytes(log.read(paths[1], max_bytes=1)) == EVENT
+        for path in paths[deleted]:
+            log.delete(path)
+        log.create("after")
+        append_when_there_is_space(log, "after", taken // 4)
+        kept = [path for path in paths if path not in paths[deleted]]
+        for path in kept:
+            assert bytes(log.read(path, max_bytes=1)) == EVENT
+        assert log.stats().storage_full is None
+    with LogEngine(small_disk / "log", segment_bytes=SEGMENT) as log:
+        assert bytes(log.read("after", max_bytes=1)) == EVENT
+        assert {entry.path for entry in log.list()} == {*kept, "after"}
+
+
+def test_what_is_trimmed_on_a_full_disk_gives_its_space_back(small_disk: Path) -> None:
+    with LogEngine(small_disk / "log", segment_bytes=SEGMENT, reap_interval=0.1) as log:
+        log.create("stream")
+        taken = fill(log, ["stream"])
+        log.trim("stream", log.head("stream").tail)
+        append_when_there_is_space(log, "stream", taken // 2)
