@@ -66,6 +66,9 @@ impl State {
         {
             stream.round = self.round;
             let image = Image::of(stream, snapshot.sealed);
+            // Streams that change while others are written would never get their turn otherwise.
+            let forgettable = self.forgettable;
+            stream.index.forget(|entry| entry.lsn < forgettable);
             snapshot.images.insert(stream.path.clone(), image);
         }
         Some(stream)

@@ -97,7 +97,6 @@ impl State {
     }
 
     /// Frames below need not be known one by one any more. Not while a snapshot may have to show them.
-    #[cfg(test)] // Readers do not ask the store for history yet: until then nothing is forgotten.
     pub(crate) fn set_forgettable(&mut self, lsn: Lsn) {
         if self.snapshot.is_none() {
             self.forgettable = self.forgettable.max(lsn);

@@ -8,7 +8,8 @@ use crate::engine::Shared;
 use crate::event::Event;
 use crate::moment::Millis;
 use crate::retention::{Goal, Ledger};
-use crate::span::holding;
+use crate::sealed::Finder;
+use crate::span::{Held, holding};
 use crate::state::State;
 use crate::stream::Phase;
 use crate::watch::Wakes;
@@ -85,12 +86,23 @@ impl Shared {
         position: u64,
         tail: u64,
     ) -> Result<Option<(u64, u64)>, ReadError> {
-        let inner = self.core.lock();
-        let Some(stream) = inner.state.stream(id) else {
-            return Ok(None);
-        };
-        let span = holding(&inner.state, stream, position, tail);
-        Ok(span.map(|span| (span.start, span.end)))
+        let (mut finder, mut known) = (Finder::default(), None);
+        loop {
+            let held = {
+                let inner = self.core.lock();
+                match inner.state.stream(id) {
+                    // Trimmed meanwhile; below the floor nothing may be left to look at.
+                    Some(stream) if position <= stream.reserved_floor() => return Ok(None),
+                    Some(stream) => holding(&inner.state, stream, position, tail, known),
+                    None => return Ok(None),
+                }
+            };
+            match held {
+                Held::Nothing => return Ok(None),
+                Held::Append(start, end, _) => return Ok(Some((start, end))),
+                Held::Unknown(stretch) => known = finder.find(self, &stretch)?,
+            }
+        }
     }
 }
 
