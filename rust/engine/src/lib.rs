@@ -44,6 +44,7 @@ mod span;
 mod state;
 mod stats;
 mod stream;
+mod streams;
 mod trimming;
 mod types;
 mod varint;

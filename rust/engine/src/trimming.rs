@@ -109,21 +109,21 @@ impl Shared {
 impl State {
     /// Queues a stream that has grown, or whose limits changed, if there is something to do.
     pub(crate) fn note_excess(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.note(stream);
         }
     }
 
     /// Queues a stream that was trimmed for when it is too old again.
     pub(crate) fn await_age(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.await_age(stream);
         }
     }
 
     /// Takes a stream out of the queue.
     pub(crate) fn forget_excess(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.remove(stream);
         }
     }
@@ -132,7 +132,7 @@ impl State {
     pub(crate) fn goals(&mut self, ids: &[u64], now: Millis) -> Vec<Goal> {
         let mut goals = Vec::new();
         for id in ids {
-            let Some(stream) = self.streams.get_mut(id) else {
+            let Some(stream) = self.streams.get_mut(*id) else {
                 continue;
             };
             self.excess.remove(stream);
