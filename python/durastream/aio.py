@@ -269,8 +269,8 @@ class AsyncLogEngine:
                 retention,
             )
 
-        # A sub-offset is found by reading the source, maybe from disk.
-        pending = await anyio.to_thread.run_sync(decide) if sub_offset else decide()
+        # The append at an offset is looked up in the source, maybe on disk.
+        pending = decide() if offset is None else await anyio.to_thread.run_sync(decide)
         return await _durable(pending)
 
     async def delete(self, path: str) -> None:
@@ -279,7 +279,8 @@ class AsyncLogEngine:
 
     async def trim(self, path: str, before: Offset | str) -> Offset:
         """See `LogEngine.trim`."""
-        return await _durable(self._native.trim(path, before))
+        # The append there is looked up, maybe on disk.
+        return await _durable(await anyio.to_thread.run_sync(self._native.trim, path, before))
 
     async def configure(self, path: str, *, retention: Retention | None) -> None:
         """See `LogEngine.configure`."""

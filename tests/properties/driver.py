@@ -40,7 +40,14 @@ FACTS = {
 
 
 def start(directory: Path) -> LogEngine:
-    return LogEngine(directory, segment_bytes=16 << 10, checkpoint_bytes=1 << 18)
+    """An engine that seals, forgets and writes checkpoints all the time, and keeps little in memory."""
+    return LogEngine(
+        directory,
+        segment_bytes=16 << 10,
+        hot_bytes=8 << 10,
+        checkpoint_bytes=1 << 17,
+        reap_interval=0.02,
+    )
 
 
 def token(stream: Stream, position: int) -> str:

@@ -75,7 +75,10 @@ class RetentionAgainstModel(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        self.engine = LogEngine(self.directory, segment_bytes=16 << 10, reap_interval=0.001)
+        # What is sealed is forgotten, so that floors are found in sealed files.
+        self.engine = LogEngine(
+            self.directory, segment_bytes=16 << 10, hot_bytes=0, reap_interval=0.001
+        )
 
     def teardown(self) -> None:
         with contextlib.suppress(AttributeError):

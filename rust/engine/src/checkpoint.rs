@@ -367,9 +367,10 @@ impl Builder {
             lifetime: fields.lifetime,
             extra,
         };
-        match self.state.streams.insert(stream.id, Box::new(stream)) {
-            None => Ok(()),
-            Some(_) => Err(Malformed("two streams of one number")),
+        if self.state.streams.insert(Box::new(stream)) {
+            Ok(())
+        } else {
+            Err(Malformed("two streams of one number"))
         }
     }
 }

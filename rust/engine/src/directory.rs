@@ -5,10 +5,10 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use hashbrown::HashTable;
-use rustc_hash::FxHashMap;
 
 use crate::StreamPath;
 use crate::stream::Stream;
+use crate::streams::Streams;
 
 /// Every path in use and the id of its stream.
 ///
@@ -58,19 +58,15 @@ impl Directory {
     }
 
     /// The stream at a path.
-    pub(crate) fn find<'s>(
-        &self,
-        path: &StreamPath,
-        streams: &'s FxHashMap<u64, Box<Stream>>,
-    ) -> Option<&'s Stream> {
+    pub(crate) fn find<'s>(&self, path: &StreamPath, streams: &'s Streams) -> Option<&'s Stream> {
         let hash = self.hash(path);
         let mut found = None;
         self.hashed.find(spread(hash), |slot| {
-            let stream = (slot.hash == hash).then(|| streams.get(&slot.id()));
+            let stream = (slot.hash == hash).then(|| streams.get(slot.id()));
             found = stream.flatten().filter(|stream| stream.path == *path);
             found.is_some()
         });
-        found.map(Box::as_ref)
+        found
     }
 
     /// Adds a path that is not in use.

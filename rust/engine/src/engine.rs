@@ -1,6 +1,6 @@
 //! The embedded engine: takes the lock, decides, logs, applies, and says on what that depends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -28,8 +28,8 @@ use crate::watch::{CompletionSink, Wake, Wakes};
 use crate::{Offset, StreamPath};
 
 /// The embedded engine. Cheap to clone; every method may be called from any thread; none but
-/// `wait`, `wait_readable`, `checkpoint`, `close`, cold `page`s and creations of forks with a JSON
-/// sub-offset blocks on I/O.
+/// `wait`, `wait_readable`, `checkpoint`, `compact`, `backup`, `close`, cold `page`s, and creations of forks and trims at offsets in
+/// old data blocks on I/O.
 #[derive(Clone)]
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) options: Options,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where the log is, for errors.
+    pub(crate) dir: PathBuf,
     /// LSN of the newest checkpoint; held while one is made.
     pub(crate) checkpointed: Mutex<Lsn>,
     report: RecoveryReport,
@@ -100,6 +102,7 @@ impl Engine {
             store: recovered.store,
             options,
             clock,
+            dir: dir.to_owned(),
             checkpointed: Mutex::new(recovered.report.replay_from),
             report: recovered.report,
             stop: Arc::clone(&stop),
@@ -122,7 +125,8 @@ impl Engine {
         &self.shared.options
     }
 
-    /// Creates a stream or a fork, or confirms that it exists just so.
+    /// Creates a stream or a fork, or confirms that it exists just so. Blocks when the append at a fork's offset has to
+    /// be read.
     pub fn create(
         &self,
         path: &StreamPath,
@@ -154,7 +158,8 @@ impl Engine {
         self.shared.delete(path)
     }
 
-    /// Raises the floor to the start of the append that holds `before`; gives the new floor.
+    /// Raises the floor to the start of the append that holds `before`; gives the new floor. Blocks when that append
+    /// has to be looked up.
     pub fn trim(&self, path: &StreamPath, before: Offset) -> Ticket<Result<Offset, ChangeError>> {
         self.shared.trim(path, before)
     }

@@ -198,7 +198,7 @@ pub enum CreateError {
     /// A limit.
     #[error(transparent)]
     Limit(#[from] LimitError),
-    /// The append that a sub-offset counts in could not be read (5xx).
+    /// The append at the fork point could not be read (5xx).
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The log took nothing.
@@ -227,6 +227,9 @@ pub enum ChangeError {
         /// What is wrong with it, and what would be right.
         why: &'static str,
     },
+    /// The append at the trim point could not be read (5xx).
+    #[error(transparent)]
+    Read(#[from] ReadError),
     /// The log took nothing.
     #[error(transparent)]
     Push(#[from] PushError),

@@ -1,4 +1,4 @@
-//! What happens without a request: expired streams are removed, and checkpoints made.
+//! What happens without a request: expired streams are removed, appends that are sealed forgotten, checkpoints made.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -55,6 +55,8 @@ fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        let forgettable = shared.store.forgettable();
+        shared.core.lock().state.set_forgettable(forgettable);
         // A log that failed takes no trims, and then the clock alone decides what is there.
         if shared.store.poisoned().is_none() {
             shared.reap();

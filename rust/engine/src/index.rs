@@ -68,7 +68,6 @@ impl Index {
     }
 
     /// Where the first entry begins; the tail when there is none.
-    #[cfg(test)]
     pub(crate) fn start(&self) -> u64 {
         self.start
     }

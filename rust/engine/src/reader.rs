@@ -1,26 +1,19 @@
-//! Reading: pages of whole appends, and waiting for more (protocol sections 5.6 to 5.8 and 8).
+//! Reading: what is there, and waiting for more (protocol sections 5.6 to 5.8 and 8). Pages are next door.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use durastream_storage::{CommitError, Lsn, ReadError};
+use durastream_storage::{CommitError, Lsn};
 use parking_lot::{Condvar, Mutex};
 
 use crate::core::Inner;
 use crate::engine::Shared;
-use crate::errors::{LookupError, PageError};
-
+use crate::errors::LookupError;
 use crate::rules::info;
-use crate::span::{Span, walk};
 use crate::stream::{Phase, Stream};
-use crate::types::{From, Page, StreamInfo};
+use crate::types::StreamInfo;
 use crate::watch::{CompletionSink, Wake, Wakes, WatchFor, WatchId};
 use crate::{Offset, StreamPath};
-
-/// Most appends of one page, so that planning it stays short.
-const PAGE_APPENDS: usize = 1 << 16;
 
 /// A stream held open for reading: finds it once, then reads and watches without its path.
 /// Holds no lock; a stream deleted meanwhile answers so.
@@ -38,15 +31,6 @@ enum Wanted {
     Decided,
 }
 
-/// A page before its bytes are read.
-struct Plan {
-    spans: Vec<Span>,
-    start: Offset,
-    next: Offset,
-    up_to_date: bool,
-    closed: bool,
-}
-
 impl Reader {
     /// The durable view now.
     pub fn info(&self) -> Result<StreamInfo, LookupError> {
@@ -54,60 +38,6 @@ impl Reader {
             let stream = self.find(inner)?;
             Ok(info(stream, inner.durable.max(stream.created_end)))
         })
-    }
-
-    /// Whether `page(from, max)` would not touch the disk.
-    pub fn is_hot(&self, from: From, max_bytes: usize) -> bool {
-        let plan = self.plan(from, max_bytes);
-        plan.is_ok_and(|plan| {
-            let frames: Vec<_> = plan.spans.iter().map(|span| span.frame).collect();
-            self.shared.store.is_hot(&frames)
-        })
-    }
-
-    /// Every durable append whose end lies beyond `from`, up to `max_bytes` but at least one.
-    ///
-    /// A position inside an append gives that whole append; one past the tail by 1 gives nothing
-    /// yet; one further beyond is `Gone`, like one of another life or below the floor.
-    pub fn page(&self, from: From, max_bytes: usize) -> Result<Page, PageError> {
-        let mut plan = self.plan(from, max_bytes)?;
-        let chunks = loop {
-            match self.read(&plan.spans) {
-                Ok(chunks) => break chunks,
-                Err(error) => {
-                    // What was deleted or trimmed meanwhile may have been dropped from the log.
-                    let again = self.plan(from, max_bytes)?;
-                    if again.start == plan.start {
-                        return Err(error.into());
-                    }
-                    plan = again;
-                }
-            }
-        };
-        let mut inner = self.shared.core.lock();
-        inner.counts.reads += 1;
-        inner.counts.read_bytes += chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        drop(inner);
-        Ok(Page {
-            chunks,
-            start: plan.start,
-            next: plan.next,
-            up_to_date: plan.up_to_date,
-            closed: plan.closed,
-        })
-    }
-
-    fn plan(&self, from: From, max_bytes: usize) -> Result<Plan, PageError> {
-        self.ask(|inner| plan(inner, self.find(inner)?, from, max_bytes))
-    }
-
-    fn read(&self, spans: &[Span]) -> Result<Vec<Bytes>, ReadError> {
-        let frames: Vec<_> = spans.iter().map(|span| span.frame).collect();
-        let mut chunks = self.shared.store.read(&frames)?;
-        for (chunk, span) in chunks.iter_mut().zip(spans) {
-            chunk.truncate(span.len());
-        }
-        Ok(chunks)
     }
 
     /// Registers a wake; fires once, at once when already true. Fails when what it waits for can no
@@ -193,7 +123,7 @@ impl Reader {
     }
 
     /// Asks under the lock.
-    fn ask<T>(&self, question: impl FnOnce(&Inner) -> T) -> T {
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Inner) -> T) -> T {
         let mut wakes = Wakes::default();
         let (expired, answer) = {
             let mut inner = self.shared.core.lock();
@@ -217,7 +147,7 @@ impl Reader {
     }
 
     /// The stream, unless that it is gone is durable.
-    fn find<'a>(&self, inner: &'a Inner) -> Result<&'a Stream, LookupError> {
+    pub(crate) fn find<'a>(&self, inner: &'a Inner) -> Result<&'a Stream, LookupError> {
         let path = || self.path.clone();
         let stream = inner
             .state
@@ -228,56 +158,6 @@ impl Reader {
             (true, Phase::Soft) => Err(LookupError::SoftDeleted { path: path() }),
             (true, _) => Err(LookupError::NotFound { path: path() }),
         }
-    }
-}
-
-/// Chooses the appends of a page.
-fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<Plan, PageError> {
-    let horizon = inner.durable.max(stream.created_end);
-    let tail = stream.tail_at(horizon);
-    let from = position(stream, from, tail)?;
-    let mut spans = Vec::new();
-    let mut bytes = 0;
-    let mut more = false;
-    walk(&inner.state, stream, from, tail, |span| {
-        bytes += span.len();
-        if !spans.is_empty() && (bytes > max_bytes || spans.len() == PAGE_APPENDS) {
-            more = true;
-            return ControlFlow::Break(());
-        }
-        spans.push(span);
-        ControlFlow::Continue(())
-    });
-    let next = spans.last().map_or(tail, |span: &Span| span.end);
-    Ok(Plan {
-        start: stream.offset(spans.first().map_or(tail, |span| span.start)),
-        next: stream.offset(next),
-        up_to_date: !more,
-        closed: !more && stream.closed_at(horizon),
-        spans,
-    })
-}
-
-/// Where to read from, in a stream with this durable tail.
-fn position(stream: &Stream, from: From, tail: u64) -> Result<u64, PageError> {
-    let asked = match from {
-        From::Start | From::At(Offset::START) => return Ok(stream.floor()),
-        From::Now => return Ok(tail),
-        From::At(asked) => asked,
-    };
-    let gone = |why| PageError::Gone {
-        asked,
-        why,
-        earliest: stream.offset(stream.floor()),
-        tail: stream.offset(tail),
-    };
-    match stream.position(asked) {
-        None => Err(gone("it is of an earlier life of this path")),
-        Some(position) if position < stream.floor() => Err(gone("what was there is trimmed")),
-        Some(position) if position > stream.tail().max(tail + 1) => {
-            Err(gone("nothing was ever written there"))
-        }
-        Some(position) => Ok(position),
     }
 }
 

@@ -56,10 +56,14 @@ pub(crate) fn recover(
         }
         Ok(())
     })?;
-    state.recovered();
     let core = Arc::new(Core::new(state));
     recovering.set_tenancy(Arc::clone(&core) as _);
     let store = recovering.start(Arc::clone(&core) as _)?;
+    {
+        let mut inner = core.lock();
+        inner.state.set_forgettable(store.forgettable());
+        inner.state.recovered();
+    }
     core.advance(store.durable().max(report.end), &mut Wakes::default());
     Ok(Recovered {
         core,

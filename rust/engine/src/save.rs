@@ -42,10 +42,12 @@ impl Shared {
     /// Writes the state as it is now, and waits until that is durable.
     pub(crate) fn checkpoint(&self, haste: Haste) -> Result<Lsn, CommitError> {
         let mut checkpointed = self.checkpointed.lock();
-        // Readers find every payload by its entry, so none is left out.
-        let sealed = 0;
+        // IMPORTANT: read before anything is encoded. Whatever lies below is listed by the manifest already, and will be
+        // by every later one.
+        let (sealed, forgettable) = (self.store.sealed(), self.store.forgettable());
         let (lsn, mut out) = {
             let mut inner = self.core.lock();
+            inner.state.set_forgettable(forgettable);
             // Nobody pushes without the lock, so the state is that of everything below the end.
             (self.store.end(), inner.state.begin_snapshot(sealed))
         };

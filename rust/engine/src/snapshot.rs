@@ -59,13 +59,16 @@ impl State {
 
     /// A stream, to be changed in what a checkpoint shows of it.
     pub(crate) fn change(&mut self, id: u64) -> Option<&mut Stream> {
-        let stream = self.streams.get_mut(&id)?;
+        let stream = self.streams.get_mut(id)?;
         if let Some(snapshot) = &mut self.snapshot
             && stream.round != self.round
             && stream.phase != Phase::Removed
         {
             stream.round = self.round;
             let image = Image::of(stream, snapshot.sealed);
+            // Streams that change while others are written would never get their turn otherwise.
+            let forgettable = self.forgettable;
+            stream.index.forget(|entry| entry.lsn < forgettable);
             snapshot.images.insert(stream.path.clone(), image);
         }
         Some(stream)
@@ -86,7 +89,7 @@ impl State {
             }
             let mut run = None;
             // Otherwise it is there as an image, or was born later.
-            if let Some(stream) = self.streams.get_mut(id)
+            if let Some(stream) = self.streams.get_mut(*id)
                 && stream.round != self.round
             {
                 stream.round = self.round;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use durastream_storage::Lsn;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use crate::StreamPath;
 use crate::directory::Directory;
@@ -13,6 +13,7 @@ use crate::moment::Millis;
 use crate::retention::{Ledger, Queue};
 use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
+use crate::streams::Streams;
 
 /// Every stream there is.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct State {
     /// The next stream's id; ids are never reused.
     pub(crate) next_id: u64,
     /// Live, soft-deleted and removed (until that is durable) ones.
-    pub(crate) streams: FxHashMap<u64, Box<Stream>>,
+    pub(crate) streams: Streams,
     /// Live and soft-deleted ones.
     pub(crate) directory: Directory,
     /// Live ones that end by themselves, by the deadline they are queued under.
@@ -64,7 +65,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             next_id: 1,
-            streams: FxHashMap::default(),
+            streams: Streams::default(),
             directory: Directory::default(),
             deadlines: BTreeSet::new(),
             excess: Queue::default(),
@@ -79,11 +80,11 @@ impl Default for State {
 
 impl State {
     pub(crate) fn stream(&self, id: u64) -> Option<&Stream> {
-        self.streams.get(&id).map(Box::as_ref)
+        self.streams.get(id)
     }
 
     pub(crate) fn stream_mut(&mut self, id: u64) -> Option<&mut Stream> {
-        self.streams.get_mut(&id).map(Box::as_mut)
+        self.streams.get_mut(id)
     }
 
     /// The live or soft-deleted stream at a path.
@@ -97,7 +98,6 @@ impl State {
     }
 
     /// Frames below need not be known one by one any more. Not while a snapshot may have to show them.
-    #[cfg(test)] // Readers do not ask the store for history yet: until then nothing is forgotten.
     pub(crate) fn set_forgettable(&mut self, lsn: Lsn) {
         if self.snapshot.is_none() {
             self.forgettable = self.forgettable.max(lsn);
@@ -140,7 +140,7 @@ impl State {
     }
 
     fn forget(&mut self, id: u64) {
-        let Some(stream) = self.streams.remove(&id) else {
+        let Some(stream) = self.streams.remove(id) else {
             return;
         };
         debug_assert_eq!(stream.phase, Phase::Removed);

@@ -8,7 +8,8 @@ use crate::engine::Shared;
 use crate::event::Event;
 use crate::moment::Millis;
 use crate::retention::{Goal, Ledger};
-use crate::span::holding;
+use crate::sealed::Finder;
+use crate::span::{Held, holding};
 use crate::state::State;
 use crate::stream::Phase;
 use crate::watch::Wakes;
@@ -85,33 +86,44 @@ impl Shared {
         position: u64,
         tail: u64,
     ) -> Result<Option<(u64, u64)>, ReadError> {
-        let inner = self.core.lock();
-        let Some(stream) = inner.state.stream(id) else {
-            return Ok(None);
-        };
-        let span = holding(&inner.state, stream, position, tail);
-        Ok(span.map(|span| (span.start, span.end)))
+        let (mut finder, mut known) = (Finder::default(), None);
+        loop {
+            let held = {
+                let inner = self.core.lock();
+                match inner.state.stream(id) {
+                    // Trimmed meanwhile; below the floor nothing may be left to look at.
+                    Some(stream) if position <= stream.reserved_floor() => return Ok(None),
+                    Some(stream) => holding(&inner.state, stream, position, tail, known),
+                    None => return Ok(None),
+                }
+            };
+            match held {
+                Held::Nothing => return Ok(None),
+                Held::Append(start, end, _) => return Ok(Some((start, end))),
+                Held::Unknown(stretch) => known = finder.find(self, &stretch)?,
+            }
+        }
     }
 }
 
 impl State {
     /// Queues a stream that has grown, or whose limits changed, if there is something to do.
     pub(crate) fn note_excess(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.note(stream);
         }
     }
 
     /// Queues a stream that was trimmed for when it is too old again.
     pub(crate) fn await_age(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.await_age(stream);
         }
     }
 
     /// Takes a stream out of the queue.
     pub(crate) fn forget_excess(&mut self, id: u64) {
-        if let Some(stream) = self.streams.get_mut(&id) {
+        if let Some(stream) = self.streams.get_mut(id) {
             self.excess.remove(stream);
         }
     }
@@ -120,7 +132,7 @@ impl State {
     pub(crate) fn goals(&mut self, ids: &[u64], now: Millis) -> Vec<Goal> {
         let mut goals = Vec::new();
         for id in ids {
-            let Some(stream) = self.streams.get_mut(id) else {
+            let Some(stream) = self.streams.get_mut(*id) else {
                 continue;
             };
             self.excess.remove(stream);

@@ -152,7 +152,7 @@ pub enum From {
 /// A page of a stream: whole appends only, their wire bytes.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Wire bytes; hot ones are shared, not copied. JSON: every message is followed by a comma.
+    /// Wire bytes, in pieces of one append or more; hot ones are shared, not copied. JSON: every message is followed by a comma.
     pub chunks: Vec<Bytes>,
     /// Position of the first byte (of the first append that ends beyond the position asked for).
     pub start: Offset,

@@ -1,30 +1,25 @@
-//! The writing half of the engine: what is prepared outside the lock, and what happens under it.
-
-use std::time::SystemTime;
+//! The writing half of the engine: what is prepared outside the lock, and what happens under it. Creations are next door.
 
 use bytes::Bytes;
-use durastream_storage::{Lsn, PushError};
+use durastream_storage::Lsn;
 
 use crate::body::{Encoded, within};
 use crate::core::Inner;
 use crate::engine::Shared;
-use crate::errors::{AppendError, ChangeError, CreateError, LimitError};
+use crate::errors::{AppendError, ChangeError, LimitError};
 use crate::event::Event;
 use crate::moment::Millis;
 use crate::retention::{Reconfigure, Retention};
 use crate::rules::{
-    AppendDecision, ConfigureDecision, CreateDecision, CreateRequest, DEFAULT_TYPE, SubPoint,
-    TrimDecision, decide_append, decide_configure, decide_create, decide_delete, decide_trim, info,
+    AppendDecision, ConfigureDecision, TrimDecision, decide_append, decide_configure,
+    decide_delete, decide_trim,
 };
-use crate::span::Span;
-use crate::stream::{NEVER, Phase};
-use crate::types::{Append, Appended, Create, Created, Expiry, Ticket};
+use crate::sealed::Finder;
+use crate::span::Stretch;
+use crate::types::{Append, Appended, Ticket};
 use crate::watch::Wakes;
-use crate::wire::{self, Format, is_content_type};
+use crate::wire::Format;
 use crate::{Offset, StreamPath};
-
-/// Streams removed to make room for a creation at a path that expired streams hold.
-const REAP: usize = 10_000;
 
 impl Shared {
     pub(crate) fn append(
@@ -86,7 +81,7 @@ impl Shared {
     }
 
     /// The format of the stream at a path, for a body that comes without a content type.
-    fn format_at(&self, path: &StreamPath) -> Format {
+    pub(crate) fn format_at(&self, path: &StreamPath) -> Format {
         let inner = self.core.lock();
         let stream = inner.state.at(path);
         stream.map_or(Format::Bytes, |stream| stream.format)
@@ -168,167 +163,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn create(
-        &self,
-        path: &StreamPath,
-        create: Create,
-    ) -> Ticket<Result<Created, CreateError>> {
-        if let Err(error) = self.check(&create) {
-            self.core.lock().counts.refusals += 1;
-            return Ticket {
-                lsn: 0,
-                outcome: Err(error),
-            };
-        }
-        let format = match (&create.content_type, &create.fork) {
-            (Some(content_type), _) => Format::of(content_type),
-            (None, Some(spec)) => self.format_at(&spec.source),
-            (None, None) => Format::of(DEFAULT_TYPE),
-        };
-        let mut request = CreateRequest {
-            path,
-            content_type: create.content_type.as_deref().map(Into::into),
-            expiry: create.expiry.map(from_epoch),
-            closed: create.closed,
-            body: Encoded::new(format, &create.body, &self.options),
-            fork: create.fork.as_ref(),
-            sub: None,
-            retention: create.retention.map(Retention::rounded),
-        };
-        loop {
-            let mut wakes = Wakes::default();
-            let step = {
-                let mut inner = self.core.lock();
-                self.create_locked(&mut inner, &request, &mut wakes)
-            };
-            wakes.deliver();
-            match step {
-                Step::Done(ticket) => return ticket,
-                Step::Recode(format) => {
-                    request.body = Encoded::new(format, &create.body, &self.options);
-                }
-                Step::Resolve(source, span) => {
-                    let messages = request.fork.map_or(0, |spec| spec.sub_offset);
-                    match self.resolve(source, &span, messages) {
-                        Ok(sub) => request.sub = Some(sub),
-                        Err(error) => {
-                            return Ticket {
-                                lsn: 0,
-                                outcome: Err(error),
-                            };
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    fn check(&self, create: &Create) -> Result<(), CreateError> {
-        let options = &self.options;
-        let limit = options.max_append_bytes;
-        within("body bytes", "max_append_bytes", limit, create.body.len())?;
-        if let Some(content_type) = &create.content_type {
-            let limit = options.max_content_type_bytes;
-            let value = content_type.len();
-            within("content type bytes", "max_content_type_bytes", limit, value)?;
-            if !is_content_type(content_type) {
-                return Err(CreateError::ContentType {
-                    got: content_type.clone(),
-                });
-            }
-        }
-        if let Some(why) = create.retention.as_ref().and_then(Retention::fault) {
-            return Err(CreateError::Retention { why });
-        }
-        Ok(())
-    }
-
-    fn create_locked(
-        &self,
-        inner: &mut Inner,
-        request: &CreateRequest<'_>,
-        wakes: &mut Wakes,
-    ) -> Step {
-        let now = self.now();
-        let decision = match self.expire_for(inner, request, now, wakes) {
-            Ok(()) => decide_create(&inner.state, now, request, &self.options),
-            Err(error) => CreateDecision::Refuse(Some(0), error.into()),
-        };
-        let (lsn, outcome) = match decision {
-            CreateDecision::Recode(format) => return Step::Recode(format),
-            CreateDecision::Resolve { source, span } => return Step::Resolve(source, span),
-            CreateDecision::Refuse(lsn, error) => {
-                (lsn.unwrap_or_else(|| inner.absence()), Err(error))
-            }
-            CreateDecision::Exists(id) => (0, Ok((id, false))),
-            CreateDecision::Accept(event, payload) => {
-                let id = inner.state.next_id;
-                match inner.record(&self.store, &event, &payload, wakes) {
-                    Ok(_) => (0, Ok((id, true))),
-                    Err(error) => (0, Err(error.into())),
-                }
-            }
-        };
-        if outcome.is_err() {
-            inner.counts.refusals += 1;
-        }
-        let described = outcome.and_then(|(id, created)| {
-            let stream = inner.state.stream(id);
-            let path = request.path.clone();
-            let missing = CreateError::SourceNotFound { path };
-            let stream = stream.ok_or(missing)?;
-            // The reserved view: the ticket waits for all of it.
-            let info = info(stream, NEVER - 1);
-            Ok((stream.last_end, Created { created, info }))
-        });
-        Step::Done(match described {
-            Ok((lsn, created)) => Ticket {
-                lsn,
-                outcome: Ok(created),
-            },
-            Err(error) => Ticket {
-                lsn,
-                outcome: Err(error),
-            },
-        })
-    }
-
-    /// Removes what the clock has ended at the paths concerned, forks that keep a path included.
-    fn expire_for(
-        &self,
-        inner: &mut Inner,
-        request: &CreateRequest<'_>,
-        now: Millis,
-        wakes: &mut Wakes,
-    ) -> Result<(), PushError> {
-        inner.expire_at(&self.store, request.path, now, wakes)?;
-        if let Some(spec) = request.fork {
-            inner.expire_at(&self.store, &spec.source, now, wakes)?;
-        }
-        let held = inner.state.at(request.path);
-        if held.is_some_and(|stream| stream.phase == Phase::Soft) {
-            inner.reap(&self.store, now, REAP, wakes)?;
-        }
-        Ok(())
-    }
-
-    /// Counts messages in an append of a fork's source. Blocks when it is cold or not durable yet.
-    fn resolve(&self, source: u64, span: &Span, messages: u64) -> Result<SubPoint, CreateError> {
-        // Durable beyond the frame's begin is durable beyond its end.
-        self.store
-            .wait(span.frame.lsn + 1, None)
-            .map_err(PushError::from)?;
-        let chunks = self.store.read(&[span.frame])?;
-        let mut payload = chunks.into_iter().next().unwrap_or_default();
-        payload.truncate(span.len());
-        let point = wire::after_messages(&payload, messages).map(|len| span.start + len as u64);
-        Ok(SubPoint {
-            source,
-            anchor: span.start,
-            point,
-        })
-    }
-
     pub(crate) fn delete(&self, path: &StreamPath) -> Ticket<Result<(), ChangeError>> {
         self.change(path, |shared, inner, wakes| {
             let event = decide_delete(&inner.state, path)?;
@@ -341,15 +175,32 @@ impl Shared {
         path: &StreamPath,
         before: Offset,
     ) -> Ticket<Result<Offset, ChangeError>> {
-        self.change(path, |shared, inner, wakes| {
-            match decide_trim(&inner.state, path, before)? {
-                TrimDecision::Already(lsn, floor) => Ok((lsn, floor)),
-                TrimDecision::Accept(event, floor) => {
-                    let (lsn, ()) = shared.log(inner, &event, wakes)?;
-                    Ok((lsn, floor))
+        let (mut finder, mut known) = (Finder::default(), None);
+        loop {
+            let ticket = self.change(path, |shared, inner, wakes| {
+                match decide_trim(&inner.state, path, before, known)? {
+                    TrimDecision::Already(lsn, floor) => Ok((lsn, Trimming::Done(floor))),
+                    TrimDecision::Accept(event, floor) => {
+                        let (lsn, ()) = shared.log(inner, &event, wakes)?;
+                        Ok((lsn, Trimming::Done(floor)))
+                    }
+                    TrimDecision::Find(stretch) => Ok((0, Trimming::Find(stretch))),
                 }
-            }
-        })
+            });
+            let lsn = ticket.lsn;
+            let outcome = match ticket.outcome {
+                Ok(Trimming::Find(stretch)) => match finder.find(self, &stretch) {
+                    Ok(found) => {
+                        known = found;
+                        continue;
+                    }
+                    Err(error) => Err(error.into()),
+                },
+                Ok(Trimming::Done(floor)) => Ok(floor),
+                Err(error) => Err(error),
+            };
+            return Ticket { lsn, outcome };
+        }
     }
 
     pub(crate) fn configure(
@@ -412,17 +263,8 @@ impl Shared {
     }
 }
 
-/// How far a creation got under the lock.
-enum Step {
-    Done(Ticket<Result<Created, CreateError>>),
-    Recode(Format),
-    Resolve(u64, Span),
-}
-
-/// Times before the epoch are kept as the epoch: over, either way.
-fn from_epoch(expiry: Expiry) -> Expiry {
-    match expiry {
-        Expiry::At(at) => Expiry::At(at.max(SystemTime::UNIX_EPOCH)),
-        sliding => sliding,
-    }
+/// How far a trim got under the lock.
+enum Trimming {
+    Done(Offset),
+    Find(Stretch),
 }

@@ -52,10 +52,10 @@ impl Put {
 }
 
 impl Put {
-    /// Whether the fork point must be counted in the source's bytes, which may be on disk only.
+    /// Whether the append at the fork point must be looked up in the source, which may be on disk only.
     pub(crate) fn may_block(&self) -> bool {
         let fork = self.create.fork.as_ref();
-        fork.is_some_and(|fork| fork.sub_offset > 0)
+        fork.is_some_and(|fork| fork.offset.is_some())
     }
 }
 

@@ -187,6 +187,7 @@ pub(crate) fn change(error: ChangeError) -> Problem {
     match error {
         ChangeError::Lookup(error) => lookup(&error),
         ChangeError::Retention { why } => retention(why),
+        ChangeError::Read(error) => unreadable(&error),
         ChangeError::Push(error) => push(error),
         _ => unexpected(detail),
     }

@@ -209,10 +209,11 @@ impl Engine {
         Ok(Pending::new(opened, ticket, Outcome::Delete))
     }
 
-    fn trim(&self, path: &str, before: &Bound<'_, PyAny>) -> PyResult<Pending> {
+    fn trim(&self, py: Python<'_>, path: &str, before: &Bound<'_, PyAny>) -> PyResult<Pending> {
         let opened = self.opened()?;
-        let before = offset::offset(before)?;
-        let ticket = opened.engine.trim(&input::path(path)?, before.0);
+        let (path, before) = (input::path(path)?, offset::offset(before)?.0);
+        // The append there may have to be read.
+        let ticket = py.detach(|| opened.engine.trim(&path, before));
         Ok(Pending::new(opened, ticket, Outcome::Trim))
     }
 

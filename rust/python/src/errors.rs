@@ -227,6 +227,7 @@ impl Raise for CreateError {
             Self::ContentType { got } => InvalidContentType::new_err((text, got.clone())),
             Self::Body(error) => error.raise(),
             Self::Limit(error) => error.raise(),
+            Self::Read(error) => error.raise(),
             Self::Push(error) => error.raise(),
             _ => unknown(self),
         }
@@ -238,6 +239,7 @@ impl Raise for ChangeError {
         match self {
             Self::Lookup(error) => error.raise(),
             Self::Push(error) => error.raise(),
+            Self::Read(error) => error.raise(),
             Self::Offset { asked, .. } => {
                 InvalidOffset::new_err((self.to_string(), asked.to_string()))
             }

@@ -67,7 +67,7 @@ impl Page {
         view(py, self.body().clone())
     }
 
-    /// The stored bytes of each append, without a copy (JSON: every message followed by a comma).
+    /// The stored bytes in pieces of one append or more, without a copy (JSON: every message followed by a comma).
     #[getter]
     fn chunks<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyMemoryView>>> {
         self.wire

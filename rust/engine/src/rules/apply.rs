@@ -163,7 +163,7 @@ fn create(
     }
     state.next_id = id + 1;
     state.directory.insert(&creation.path, id);
-    state.streams.insert(id, stream);
+    state.streams.insert(stream);
     Ok(())
 }
 

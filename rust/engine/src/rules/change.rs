@@ -7,7 +7,7 @@ use crate::event::{Configuring, Event};
 use crate::moment::Millis;
 use crate::retention::{Reconfigure, Retention};
 use crate::rules::lookup;
-use crate::span::holding;
+use crate::span::{Held, SealedAppend, Stretch, holding};
 use crate::state::State;
 use crate::{Offset, StreamPath};
 
@@ -21,6 +21,8 @@ pub(crate) enum TrimDecision {
     Accept(Event, Offset),
     /// The floor is there already, by the events up to the LSN.
     Already(Lsn, Offset),
+    /// Look up the sealed append that this begins in, then decide again.
+    Find(Stretch),
 }
 
 /// What becomes of a change of the retention.
@@ -40,11 +42,13 @@ pub(crate) fn decide_delete(state: &State, path: &StreamPath) -> Result<Event, R
     })
 }
 
-/// The new floor is the start of the append that holds `before`, so that reads stay whole.
+/// The new floor is the start of the append that holds `before`, so that reads stay whole. `known`: what was
+/// looked up.
 pub(crate) fn decide_trim(
     state: &State,
     path: &StreamPath,
     before: Offset,
+    known: Option<SealedAppend>,
 ) -> Result<TrimDecision, Refusal> {
     let stream = lookup(state, path).map_err(|(lsn, error)| (lsn, error.into()))?;
     let position = match stream.position(before) {
@@ -59,11 +63,24 @@ pub(crate) fn decide_trim(
             ));
         }
     };
-    let floor =
-        holding(state, stream, position, stream.tail()).map_or(stream.tail(), |span| span.start);
-    if floor <= stream.reserved_floor() {
-        let floor = stream.offset(stream.reserved_floor());
-        return Ok(TrimDecision::Already(stream.last_end, floor));
+    let reserved = stream.reserved_floor();
+    let already = || {
+        Ok(TrimDecision::Already(
+            stream.last_end,
+            stream.offset(reserved),
+        ))
+    };
+    // Below it nothing may be left to look at.
+    if position <= reserved {
+        return already();
+    }
+    let floor = match holding(state, stream, position, stream.tail(), known) {
+        Held::Nothing => stream.tail(),
+        Held::Append(start, ..) => start,
+        Held::Unknown(stretch) => return Ok(TrimDecision::Find(stretch)),
+    };
+    if floor <= reserved {
+        return already();
     }
     Ok(TrimDecision::Accept(
         Event::Trim {

@@ -12,7 +12,7 @@ use crate::event::{Creation, Event, Origin};
 use crate::moment::{Millis, time};
 use crate::options::Options;
 use crate::retention::Retention;
-use crate::span::{Span, holding};
+use crate::span::{Held, Part, SealedAppend, Stretch, holding};
 use crate::state::State;
 use crate::stream::{Phase, Stream};
 use crate::types::{Expiry, ForkSpec, StreamInfo};
@@ -32,6 +32,8 @@ pub(crate) struct CreateRequest<'a> {
     pub(crate) fork: Option<&'a ForkSpec>,
     /// What a JSON sub-offset came to, when that was needed.
     pub(crate) sub: Option<SubPoint>,
+    /// The sealed append at the fork point, when it was looked up.
+    pub(crate) known: Option<SealedAppend>,
     pub(crate) retention: Option<Retention>,
 }
 
@@ -55,8 +57,14 @@ pub(crate) enum CreateDecision {
     Refuse(Option<Lsn>, CreateError),
     /// The stream will be of another format than the body was encoded for.
     Recode(Format),
-    /// Count the messages of this append of the source's, then decide again.
-    Resolve { source: u64, span: Span },
+    /// Look up the sealed append that this begins in, then decide again.
+    Find(Stretch),
+    /// Count the messages of this append of the source's, which begins at the anchor, then decide again.
+    Resolve {
+        source: u64,
+        anchor: u64,
+        append: Part,
+    },
 }
 
 pub(crate) fn decide_create(
@@ -156,12 +164,14 @@ fn fork(
             got: got.as_ref().to_owned(),
         });
     }
-    let point = match fork_point(state, source, spec, request.sub) {
+    let point = match fork_point(state, source, spec, request) {
         Ok(Point::At(point)) => point,
-        Ok(Point::Resolve(span)) => {
+        Ok(Point::Find(stretch)) => return CreateDecision::Find(stretch),
+        Ok(Point::Resolve(anchor, append)) => {
             return CreateDecision::Resolve {
                 source: source.id,
-                span,
+                anchor,
+                append,
             };
         }
         Err(why) => return refuse(CreateError::ForkPoint { why }),
@@ -191,14 +201,15 @@ fn fork_depth(state: &State, stream: &Stream, most: usize) -> usize {
 
 enum Point {
     At(u64),
-    Resolve(Span),
+    Find(Stretch),
+    Resolve(u64, Part),
 }
 
 fn fork_point(
     state: &State,
     source: &Stream,
     spec: &ForkSpec,
-    sub: Option<SubPoint>,
+    request: &CreateRequest<'_>,
 ) -> Result<Point, String> {
     let tail = source.offset(source.tail());
     let anchor = match spec.offset {
@@ -217,27 +228,29 @@ fn fork_point(
             source.offset(floor)
         ));
     }
-    let next = holding(state, source, anchor, source.tail());
-    if let Some(span) = next
-        && span.start != anchor
-    {
+    let (start, end, append) = match holding(state, source, anchor, source.tail(), request.known) {
+        Held::Unknown(stretch) => return Ok(Point::Find(stretch)),
+        Held::Append(start, end, append) => (start, end, append),
+        Held::Nothing if spec.sub_offset == 0 => return Ok(Point::At(anchor)),
+        Held::Nothing => return Err("there is no append after it to take a part of".to_owned()),
+    };
+    if start != anchor {
         return Err(format!(
             "it is inside an append that begins at {} and ends at {}; use one of these, or a sub-offset",
-            source.offset(span.start),
-            source.offset(span.end)
+            source.offset(start),
+            source.offset(end)
         ));
     }
     if spec.sub_offset == 0 {
         return Ok(Point::At(anchor));
     }
-    let span = next.ok_or_else(|| "there is no append after it to take a part of".to_owned())?;
-    match (source.format, sub) {
-        (Format::Bytes, _) if spec.sub_offset <= span.end - span.start => {
+    match (source.format, request.sub) {
+        (Format::Bytes, _) if spec.sub_offset <= end - start => {
             Ok(Point::At(anchor + spec.sub_offset))
         }
         (Format::Bytes, _) => Err(format!(
             "the append after it has {} bytes, the sub-offset is {}",
-            span.end - span.start,
+            end - start,
             spec.sub_offset
         )),
         (Format::Json, Some(sub)) if sub.source == source.id && sub.anchor == anchor => {
@@ -248,7 +261,7 @@ fn fork_point(
                 )
             })
         }
-        (Format::Json, _) => Ok(Point::Resolve(span)),
+        (Format::Json, _) => Ok(Point::Resolve(anchor, append)),
     }
 }
 

@@ -252,8 +252,11 @@ fn what_a_fork_reads_stays_until_its_removal_is_durable() {
     table.state.settle(&trimmed);
     let fork = table.state.stream(fork).unwrap();
     let mut bytes = 0;
-    walk(&table.state, fork, 0, fork.tail(), |span| {
-        bytes += span.len();
+    walk(&table.state, fork, 0, fork.tail(), |part| {
+        bytes += match part {
+            Part::Append(span) => span.len(),
+            Part::History(stretch) => panic!("{stretch:?} is not sealed"),
+        };
         ControlFlow::Continue(())
     });
     assert_eq!(bytes, 8);

@@ -16,7 +16,7 @@ use crate::errors::{AppendError, ChangeError, CreateError};
 use crate::event::Event;
 use crate::options::Options;
 use crate::retention::{Reconfigure, Retention};
-use crate::span::{holding, walk};
+use crate::span::{Held, Part, SealedAppend, Stretch, holding, walk};
 use crate::state::{Effect, State};
 use crate::stream::{NEVER, Stream};
 use crate::types::{Append, Appended, Create, ForkSpec, Producer, StreamInfo};
@@ -46,6 +46,8 @@ pub(super) struct Table {
     pub(super) log: Vec<(Event, Bytes, Placed)>,
     pub(super) effects: VecDeque<Effect>,
     payloads: BTreeMap<Lsn, Bytes>,
+    /// What was sealed and is alive, by stream and position.
+    sealed: BTreeMap<(u64, u64), Bytes>,
     end: Lsn,
 }
 
@@ -62,6 +64,7 @@ impl Table {
             log: Vec::new(),
             effects: VecDeque::new(),
             payloads: BTreeMap::new(),
+            sealed: BTreeMap::new(),
             end: 4096,
         }
     }
@@ -86,6 +89,57 @@ impl Table {
     pub(super) fn commit(&mut self) {
         for effect in self.effects.drain(..) {
             self.state.settle(&effect);
+        }
+    }
+
+    /// Seals everything, drops what is dead, and forgets every append.
+    pub(super) fn seal(&mut self) {
+        // Only what is durable is sealed.
+        self.commit();
+        for (event, payload, placed) in &self.log {
+            let place = match event {
+                Event::Create(event) => (event.id, event.fork.as_ref().map_or(0, |it| it.point)),
+                Event::Append(event) => (event.id, event.position),
+                _ => continue,
+            };
+            if placed.lsn >= self.state.forgettable && !payload.is_empty() {
+                self.sealed.insert(place, payload.clone());
+            }
+        }
+        let state = &self.state;
+        self.sealed.retain(|(id, start), payload| {
+            let unused = state.stream(*id).map(Stream::unused);
+            unused.is_some_and(|unused| start + payload.len() as u64 > unused)
+        });
+        self.state.set_forgettable(self.end);
+        let forgettable = self.state.forgettable;
+        for stream in self.state.streams.values_mut() {
+            stream.index.forget(|entry| entry.lsn < forgettable);
+        }
+    }
+
+    /// The sealed append that a stretch begins in: it must be there.
+    fn find(&self, stretch: &Stretch) -> SealedAppend {
+        let Stretch { stream, from, .. } = *stretch;
+        let ((_, start), payload) = (self.sealed.range(..=(stream, from)).next_back())
+            .filter(|((id, _), _)| *id == stream)
+            .unwrap_or_else(|| panic!("{stretch:?} was dropped"));
+        let (start, end) = (*start, start + payload.len() as u64);
+        assert!(from < end, "{stretch:?} was dropped");
+        SealedAppend { stream, start, end }
+    }
+
+    fn payload(&self, part: Part) -> Bytes {
+        match part {
+            Part::Append(span) => {
+                let payload = &self.payloads[&span.frame.lsn];
+                assert_eq!(payload.len(), span.frame.len as usize);
+                payload.slice(..span.len())
+            }
+            Part::History(stretch) => {
+                let payload = &self.sealed[&(stretch.stream, stretch.from)];
+                payload.slice(..payload.len().min(stretch.len()))
+            }
         }
     }
 
@@ -116,6 +170,7 @@ impl Table {
             body: Encoded::new(Format::Bytes, &create.body, &self.options),
             fork: create.fork.as_ref(),
             sub: None,
+            known: None,
             retention: create.retention,
         };
         loop {
@@ -123,14 +178,18 @@ impl Table {
                 CreateDecision::Recode(format) => {
                     request.body = Encoded::new(format, &create.body, &self.options);
                 }
-                CreateDecision::Resolve { source, span } => {
-                    let payload = self.payloads[&span.frame.lsn].slice(..span.len());
+                CreateDecision::Find(stretch) => request.known = Some(self.find(&stretch)),
+                CreateDecision::Resolve {
+                    source,
+                    anchor,
+                    append,
+                } => {
                     let messages = create.fork.as_ref().unwrap().sub_offset;
-                    let point = after_messages(&payload, messages);
+                    let point = after_messages(&self.payload(append), messages);
                     request.sub = Some(SubPoint {
                         source,
-                        anchor: span.start,
-                        point: point.map(|len| span.start + len as u64),
+                        anchor,
+                        point: point.map(|len| anchor + len as u64),
                     });
                 }
                 CreateDecision::Refuse(_, error) => return Err(error),
@@ -171,11 +230,16 @@ impl Table {
 
     pub(super) fn trim(&mut self, at: &str, before: Offset) -> Result<Offset, ChangeError> {
         self.expire(&path(at));
-        match decide_trim(&self.state, &path(at), before).map_err(|(_, error)| error)? {
-            TrimDecision::Already(_, floor) => Ok(floor),
-            TrimDecision::Accept(event, floor) => {
-                self.record(event, Bytes::new());
-                Ok(floor)
+        let mut known = None;
+        loop {
+            let decision = decide_trim(&self.state, &path(at), before, known);
+            match decision.map_err(|(_, error)| error)? {
+                TrimDecision::Already(_, floor) => return Ok(floor),
+                TrimDecision::Accept(event, floor) => {
+                    self.record(event, Bytes::new());
+                    return Ok(floor);
+                }
+                TrimDecision::Find(stretch) => known = Some(self.find(&stretch)),
             }
         }
     }
@@ -201,9 +265,18 @@ impl Table {
         seen.extend(self.state.excess.take_aged(self.now, usize::MAX));
         for goal in self.state.goals(&seen, self.now) {
             let stream = self.state.stream(goal.id).unwrap();
-            let cut = holding(&self.state, stream, goal.beyond, goal.tail);
-            let floor = goal.floor(cut.map(|span| (span.start, span.end)));
-            if floor > stream.reserved_floor() {
+            let reserved = stream.reserved_floor();
+            let held = |known| holding(&self.state, stream, goal.beyond, goal.tail, known);
+            let held = match held(None) {
+                _ if goal.beyond <= reserved => Held::Nothing,
+                Held::Unknown(stretch) => held(Some(self.find(&stretch))),
+                held => held,
+            };
+            let floor = goal.floor(match held {
+                Held::Append(start, end, _) => Some((start, end)),
+                _ => None,
+            });
+            if floor > reserved {
                 let id = goal.id;
                 self.record(Event::Trim { id, floor }, Bytes::new());
             }
@@ -226,12 +299,24 @@ impl Table {
     /// Every append from a position on, as its readers get it.
     pub(super) fn appends(&self, at: &str, from: u64) -> Vec<String> {
         let stream = self.stream(at);
+        let from = from.max(stream.floor());
         let mut appends = Vec::new();
-        walk(&self.state, stream, from, stream.tail(), |span| {
-            let payload = &self.payloads[&span.frame.lsn];
-            assert_eq!(payload.len(), span.frame.len as usize);
-            let bytes = payload.slice(..span.len());
-            appends.push(String::from_utf8(bytes.to_vec()).unwrap());
+        let mut add = |part| {
+            let payload = self.payload(part);
+            appends.push(String::from_utf8(payload.to_vec()).unwrap());
+        };
+        walk(&self.state, stream, from, stream.tail(), |part| {
+            match part {
+                Part::Append(_) => add(part),
+                Part::History(mut stretch) => {
+                    while stretch.from < stretch.to {
+                        let append = self.find(&stretch);
+                        stretch.from = append.start;
+                        add(Part::History(stretch));
+                        stretch.from = append.end;
+                    }
+                }
+            }
             ControlFlow::Continue(())
         });
         appends

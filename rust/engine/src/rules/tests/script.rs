@@ -36,6 +36,7 @@ pub enum Command {
     Retain,
     Pass(u64),
     Commit,
+    Seal,
 }
 
 /// What every stream must hold, kept by simple means: position and text of each append.
@@ -176,11 +177,12 @@ pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
         }
         Command::Pass(millis) => table.now += millis,
         Command::Commit => table.commit(),
+        Command::Seal => table.seal(),
     }
 }
 
 pub(super) fn bytes(state: &State) -> Vec<u8> {
-    encode(state, 0)
+    encode(state, state.forgettable)
 }
 
 /// Runs the commands against the model, then replays the frames that they left.
@@ -192,6 +194,7 @@ pub(crate) fn replay_equals_live(commands: impl IntoIterator<Item = Command>) {
         model.check(&table);
     }
     let mut replayed = State::default();
+    replayed.set_forgettable(table.state.forgettable);
     let mut effects = VecDeque::new();
     let mut meta = Vec::new();
     for (event, payload, placed) in &table.log {
