@@ -15,7 +15,7 @@ from durastream._native_listener import NativeListener as NativeListener
 from durastream._native_stats import Stats as Stats
 from durastream._native_values import Offset as Offset
 from durastream._native_values import Retention as Retention
-from durastream._shapes import Backup, Examined, Fault, Frame, Repaired
+from durastream._shapes import Backup, Examined, Extent, Fault, Frame, Repaired
 from durastream.errors import DurableStreamError
 
 __all__ = [
@@ -69,7 +69,9 @@ __version__: Final[str]
 
 def examine(path: str | PathLike[str], everything: bool) -> Examined: ...
 def repair(path: str | PathLike[str], dry_run: bool) -> Repaired: ...
-def dump(path: str | PathLike[str], start: int, see: Callable[[Frame | Fault], object]) -> None: ...
+def dump(
+    path: str | PathLike[str], start: int, see: Callable[[Extent | Frame | Fault], object]
+) -> None: ...
 def sweep(path: str | PathLike[str]) -> list[str]: ...
 
 STEP_NEED_BODY: Final = 0
@@ -222,6 +224,9 @@ class RecoveryReport:
     @property
     def clean(self) -> bool:
         """Whether the last session closed the log."""
+    @property
+    def checkpoint_damage(self) -> str | None:
+        """What was wrong with the newest checkpoint, if the one before it had to serve; nothing is lost."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]

@@ -7,31 +7,38 @@ from typing import TypedDict
 __all__ = [
     "Backup",
     "Examined",
+    "Extent",
     "Fault",
     "Fork",
     "Frame",
     "Limits",
     "Loss",
     "Repaired",
+    "Sealed",
     "Segment",
     "Triple",
 ]
 
 
 class Backup(TypedDict):
-    """What a backup took: everything below log address `end`, in `segments` files and a checkpoint."""
+    """What a backup took: everything below log address `end`: segments, sealed files, a checkpoint.
+
+    `linked` of the sealed files are hard links, which take no space of their own.
+    """
 
     end: int
     bytes: int
     segments: int
+    sealed_files: int
+    linked: int
 
 
 class Fault(TypedDict):
     """One thing that is wrong with a directory.
 
     `kind` is damage, impossible, unreadable, torn or left-over; the last two are harmless. `lsn` is the
-    log address, `position` one in the stream. `acknowledged`: what is hurt was acknowledged, or may
-    have been.
+    log address, `position` one in the stream, `end` the one behind what is concerned. `acknowledged`:
+    what is hurt was acknowledged, or may have been.
     """
 
     kind: str
@@ -42,6 +49,7 @@ class Fault(TypedDict):
     stream: int | None
     path: str | None
     position: int | None
+    end: int | None
     acknowledged: bool
     detail: str
 
@@ -54,13 +62,27 @@ class Segment(TypedDict):
     bytes: int
 
 
+class Sealed(TypedDict):
+    """A sealed file: what was alive of the log from address `start` up to `end`."""
+
+    file: str
+    start: int
+    end: int
+    bytes: int
+    payload_bytes: int
+    streams: int
+    events: int
+
+
 class Examined(TypedDict):
-    """What is in a directory. Log addresses: `oldest`, `checkpoint`, `synced`, `end`."""
+    """What is in a directory. Log addresses: `oldest`, `sealed`, `checkpoint`, `synced`, `end`."""
 
     damaged: bool
     in_use_by: str | None
     segments: list[Segment]
     reserves: int
+    sealed: int
+    sealed_files: list[Sealed]
     checkpoint: int | None
     checkpoint_bytes: int
     oldest: int
@@ -77,7 +99,7 @@ class Examined(TypedDict):
 
 
 class Loss(TypedDict):
-    """What a repair loses of one stream: events, their payload, and where in the stream that was."""
+    """What is lost of one stream: events behind a cut, payload of these and of sealed files, and where."""
 
     stream: int
     path: str | None
@@ -126,6 +148,23 @@ class Limits(TypedDict):
     max_bytes: int | None
     max_age: float | None
     max_events: int | None
+
+
+class Extent(TypedDict):
+    """A run of a stream's payload in a sealed file, which is for the log between two addresses (`lsns`).
+
+    `start` and `end` are positions in the stream, `head` the first bytes; None for what cannot be read.
+    """
+
+    file: str
+    offset: int
+    lsns: tuple[int, int]
+    stream: int
+    path: str | None
+    start: int
+    end: int
+    events: int | None
+    head: bytes | None
 
 
 class Frame(TypedDict):

@@ -1,5 +1,6 @@
 """`backup`: a log like any other, with everything acknowledged before it, made while others append."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -65,6 +66,57 @@ def test_a_backup_made_under_appends_has_a_prefix_with_all_that_was_acknowledged
             for writer in writers:
                 writer.join()
     assert command("check", tmp_path / "log").status == 0
+
+
+def test_a_backup_holds_while_its_files_are_replaced(tmp_path: Path, command: Command) -> None:
+    with LogEngine(tmp_path / "log", segment_bytes=64 << 10) as log:
+        log.create("kept")
+        stop = threading.Event()
+        failed: list[BaseException] = []
+        rounds = 0
+
+        def churn() -> None:
+            """Seals, and makes most of what was sealed worthless."""
+            nonlocal rounds
+            try:
+                while not stop.is_set():
+                    log.create("bulk")
+                    for _ in range(40):
+                        log.append_many([("bulk", b"x" * 2000), ("kept", b"%07d," % rounds * 10)])
+                    log.delete("bulk")
+                    log.checkpoint()
+                    rounds += 1
+            except BaseException as error:
+                failed.append(error)
+                raise
+
+        writer = threading.Thread(target=churn)
+        writer.start()
+        backups = [tmp_path / f"backup{number}" for number in range(6)]
+        try:
+            reports = []
+            for number, backup in enumerate(backups):
+                while rounds < 4 * (number + 1) and not failed:
+                    stop.wait(0.005)
+                reports.append(log.backup(backup))
+        finally:
+            stop.set()
+            writer.join()
+    assert not failed
+    assert any(report["sealed_files"] for report in reports)
+    assert any(report["linked"] for report in reports)
+    for backup, report in zip(backups, reports, strict=True):
+        linked = [file for file in backup.glob("*.sealed") if file.stat().st_nlink > 1]
+        assert len(linked) <= report["sealed_files"]
+    # What is linked does not need the log that it came from.
+    shutil.rmtree(tmp_path / "log")
+    for number, backup in enumerate(backups):
+        checked = command("check", backup)
+        assert (checked.status, checked.out.splitlines()[-1]) == (0, "sound")
+        data = everything(backup)["kept"]
+        count = len(data) // 80
+        assert count >= 40 * 4 * (number + 1)
+        assert data == b"".join(b"%07d," % (n // 40) * 10 for n in range(count))
 
 
 def test_a_backup_goes_on_as_a_log_of_its_own(directory: Path, tmp_path: Path) -> None:

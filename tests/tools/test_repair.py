@@ -11,7 +11,7 @@ from tools.conftest import Command, content, flip, grown
 
 def late_frame(command: Command, directory: Path, position: int) -> dict[str, object]:
     lines = command("dump", directory, "--json", "--stream", "bytes/raw").lines()
-    return next(line for line in lines if line["position"] == position)
+    return next(line for line in lines if line.get("position") == position)
 
 
 def test_a_sound_directory_is_left_alone(directory: Path, command: Command) -> None:
@@ -72,7 +72,7 @@ def test_damage_below_the_checkpoint_costs_that_event_alone(
             log.read("bytes/raw")
 
 
-@pytest.mark.parametrize("name", ["MANIFEST", "*.checkpoint", "*.wal"])
+@pytest.mark.parametrize("name", ["MANIFEST", "*.wal"])
 def test_what_can_be_worked_out_is_and_nothing_is_lost(
     directory: Path, command: Command, name: str
 ) -> None:
@@ -88,6 +88,90 @@ def test_what_can_be_worked_out_is_and_nothing_is_lost(
     with LogEngine(directory) as log:
         assert len(log.read("orders").json()) == 50
         assert log.head("bytes/raw").tail.position == 42_000
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """Their files, the newest first."""
+    return sorted(directory.glob("*.checkpoint"), reverse=True)
+
+
+@pytest.fixture
+def twice(directory: Path) -> Path:
+    """A log with two checkpoints and something behind them."""
+    with LogEngine(directory, segment_bytes=64 << 10) as log:
+        log.checkpoint()
+        log.append("orders", b'{"n": 40}')
+    assert len(checkpoints(directory)) == 2
+    grown(directory)
+    return directory
+
+
+def test_the_older_checkpoint_stands_in_for_a_damaged_one_and_that_is_told(
+    twice: Path, command: Command
+) -> None:
+    newest, older = checkpoints(twice)
+    flip(newest, 70)
+    found = command("check", twice, "--json")
+    assert found.status == 1
+    (fault,) = [fault for fault in found.json()["faults"] if not fault["harmless"]]
+    assert (fault["file"], fault["acknowledged"]) == (str(newest), False)
+    assert "serves instead" in fault["detail"]
+    hurt = newest.read_bytes()
+    with LogEngine(twice) as log:
+        assert len(log.read("orders").json()) == 51
+        assert log.head("bytes/raw").tail.position == 42_000
+        assert str(newest) in str(log.recovery.checkpoint_damage)
+    assert newest.with_name(newest.name + ".damaged").read_bytes() == hurt
+    assert older.exists()
+    assert command("check", twice).status == 0
+
+
+def test_repair_promotes_the_older_checkpoint_and_loses_nothing(
+    twice: Path, command: Command
+) -> None:
+    newest, _ = checkpoints(twice)
+    flip(newest, 70)
+    hurt = newest.read_bytes()
+    planned = command("repair", twice, "--dry-run", "--json")
+    assert (planned.status, planned.json()["losses"]) == (1, [])
+    done = command("repair", twice, "--yes", "--json")
+    assert (done.status, done.json()["losses"], done.json()["cut"]) == (0, [], None)
+    assert not done.json()["checkpoint_dropped"]
+    assert (Path(done.json()["aside"]) / newest.name).read_bytes() == hurt
+    assert str(newest) in done.json()["removed"]
+    assert command("check", twice).status == 0
+    with LogEngine(twice) as log:
+        assert log.recovery.checkpoint_damage is None
+        assert len(log.read("orders").json()) == 51
+
+
+def test_a_damaged_older_checkpoint_is_given_up(twice: Path, command: Command) -> None:
+    _, older = checkpoints(twice)
+    flip(older, 70)
+    found = command("check", twice, "--json")
+    assert (found.status, found.json()["faults"][0]["acknowledged"]) == (1, False)
+    assert command("repair", twice, "--yes").status == 0
+    assert not older.exists()
+    assert command("check", twice).status == 0
+    with LogEngine(twice) as log:
+        assert len(log.read("orders").json()) == 51
+
+
+def test_without_any_checkpoint_all_of_the_log_is_replayed_if_it_is_all_there(
+    tmp_path: Path, command: Command
+) -> None:
+    path = tmp_path / "log"
+    with LogEngine(path) as log:
+        log.create("s", body=b"first")
+        log.checkpoint()
+        log.append("s", b" last")
+    for file in checkpoints(path):
+        flip(file, 70)
+    done = command("repair", path, "--yes", "--json")
+    assert (done.status, done.json()["losses"], done.json()["cut"]) == (0, [], None)
+    assert done.json()["checkpoint_dropped"]
+    with LogEngine(path) as log:
+        assert bytes(log.read("s")) == b"first last"
 
 
 def test_a_torn_tail_is_left_to_the_next_start_and_loses_nothing_acknowledged(
@@ -109,7 +193,7 @@ def test_a_torn_tail_is_left_to_the_next_start_and_loses_nothing_acknowledged(
         assert len(log.read("orders").json()) == 50
 
 
-def test_a_lost_checkpoint_without_the_log_before_it_is_hopeless(
+def test_no_checkpoint_and_no_log_from_the_start_is_hopeless(
     tmp_path: Path, command: Command
 ) -> None:
     path = tmp_path / "log"
@@ -120,8 +204,11 @@ def test_a_lost_checkpoint_without_the_log_before_it_is_hopeless(
         log.trim("s", log.head("s").tail)
         log.checkpoint()
         log.append("s", b"last")
-    (checkpoint,) = path.glob("*.checkpoint")
-    flip(checkpoint, 70)
+    assert len(checkpoints(path)) == 2
+    for file in checkpoints(path):
+        flip(file, 70)
+    with pytest.raises(DataDamaged):
+        LogEngine(path)
     refused = command("repair", path, "--yes")
     assert refused.status == 5
     assert "restore a backup" in refused.err

@@ -53,10 +53,11 @@ def run(given: argparse.Namespace) -> int:
 def _tell(directory: str, found: Examined) -> None:
     for fault in found["faults"]:
         out(fault_text(fault))
+    sealed = plural(len(found["sealed_files"]), "sealed file")
     out(
         f"{directory}: {plural(found['streams'], 'stream')}, {plural(found['events'], 'event')} with "
         f"{size(found['payload_bytes'])}, {plural(found['frames'], 'frame')} in "
-        f"{plural(len(found['segments']), 'segment')}, the log ends at LSN {found['end']}"
+        f"{plural(len(found['segments']), 'segment')}, {sealed}, the log ends at LSN {found['end']}"
     )
     if found["damaged"]:
         out("damaged; `durable-streams repair --dry-run` says what could be kept")

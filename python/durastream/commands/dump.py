@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from durastream import _native
-from durastream.commands.report import DAMAGED, SOUND, fault_text, out, out_json
+from durastream.commands.report import DAMAGED, SOUND, fault_text, out, out_json, plural
 
 if TYPE_CHECKING:
     import argparse
 
-    from durastream._shapes import Fault, Frame
+    from durastream._shapes import Extent, Fault, Frame
 
 NAME = "dump"
-HELP = "print the frames of the log"
+HELP = "print what sealed files have, and the frames of the log"
 DESCRIPTION = (
-    "Print the frames of the log, one a line, and what is wrong among them. Changes nothing. May be used on "
-    "a directory in use; its end may then be seen half-written."
+    "Print the extents of the sealed files and the frames of the log, one a line, and what is wrong among "
+    "them. Changes nothing. May be used on a directory in use; its end may then be seen half-written."
 )
 PREVIEW = 60
 """Payload bytes shown unless all are asked for."""
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
     """Dump; the exit status."""
     damaged = False
 
-    def see(item: Frame | Fault) -> None:
+    def see(item: Extent | Frame | Fault) -> None:
         nonlocal damaged
         if "harmless" in item:
             fault = cast("Fault", item)
@@ -63,9 +63,16 @@ def run(given: argparse.Namespace) -> int:
             else:
                 out(f"!! {fault_text(fault)}")
             return
-        frame = item
-        if given.stream is not None and given.stream not in (str(frame["stream"]), frame["path"]):
+        if given.stream is not None and given.stream not in (str(item["stream"]), item["path"]):
             return
+        if "events" in item:
+            extent = cast("Extent", item)
+            if given.json:
+                out_json({"extent": extent})
+            else:
+                out(extent_text(extent))
+            return
+        frame = item
         if given.json:
             out_json(_json(frame, whole=given.payload))
         else:
@@ -79,6 +86,20 @@ def _json(frame: Frame, *, whole: bool) -> dict[str, Any]:
     payload = frame["payload"]
     shown = payload if whole else payload[:PREVIEW]
     return {**frame, "payload": shown, "payload_bytes": len(payload)}
+
+
+def extent_text(extent: Extent) -> str:
+    """One extent as one line."""
+    first, behind = extent["lsns"]
+    parts = [f"{first:>12} sealed  {extent['stream']}"]
+    if extent["path"] is not None:
+        parts.append(extent["path"])
+    parts.append(f"@{extent['start']} to {extent['end']}, below LSN {behind},")
+    parts.append(
+        "events unknown" if extent["events"] is None else plural(extent["events"], "event")
+    )
+    parts.append("unreadable" if extent["head"] is None else f"{extent['head'][:PREVIEW]!r}"[1:])
+    return " ".join(parts)
 
 
 def frame_text(frame: Frame, *, whole: bool) -> str:

@@ -64,12 +64,12 @@ def _tell(directory: str, done: Repaired) -> None:
     would = "would be" if done["dry_run"] else "was"
     if done["checkpoint_dropped"]:
         out(f"the checkpoint {would} given up; the next start replays all of the log")
-    if done["cut"] is None:
-        out("nothing is lost but what is listed above")
-    else:
-        out(f"the log {would} cut at LSN {done['cut']}; lost behind it:")
-        for loss in done["losses"]:
-            out("  " + loss_text(loss))
+    if done["cut"] is not None:
+        out(f"the log {would} cut at LSN {done['cut']}")
+    out("lost:" if done["losses"] else "nothing is lost but what is listed above")
+    for loss in done["losses"]:
+        out("  " + loss_text(loss))
+    if done["cut"] is not None:
         places = plural(done["unknown"], "place")
         out(f"  whatever was in {places} that cannot be read any more")
     if done["dry_run"]:
@@ -88,10 +88,11 @@ def _tell(directory: str, done: Repaired) -> None:
 
 def loss_text(loss: Loss) -> str:
     """One stream's loss as one line."""
-    text = f"{named(loss['stream'], loss['path'])}: {plural(loss['events'], 'event')}"
+    parts = [plural(loss["events"], "event")] if loss["events"] else []
     if loss["positions"] is not None:
         first, end = loss["positions"]
-        text += f", {size(loss['bytes'])} at positions {first} to {end}"
+        parts.append(f"{size(loss['bytes'])} at positions {first} to {end}")
+    text = f"{named(loss['stream'], loss['path'])}: {', '.join(parts)}"
     if loss["creation_lost"]:
         text += "; its creation: there is no such stream any more"
     if loss["deletion_lost"]:

@@ -46,6 +46,8 @@ def run(given: argparse.Namespace) -> int:
         "payload": size(found["payload_bytes"]),
         "on disk": size(on_disk),
         "segments": f"{plural(len(found['segments']), 'segment')} in use, {found['reserves']} prepared",
+        "sealed": f"{plural(len(found['sealed_files']), 'file')}, "
+        f"{size(sum(file['bytes'] for file in found['sealed_files']))}, up to LSN {found['sealed']}",
         "checkpoint": checkpoint,
         "log": f"LSN {found['oldest']} to {found['end']}",
         "closed": "cleanly" if found["clean"] else "no: the next start recovers it",

@@ -4,6 +4,7 @@
 mod dump;
 mod examine;
 mod fault;
+mod holdings;
 mod repair;
 
 pub use dump::{Dumped, DumpedFrame, dump};

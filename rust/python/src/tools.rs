@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use durastream_engine::StreamPath;
 use durastream_engine::storage::BackupReport;
 use durastream_engine::storage::fs::{Fs, OsFs};
+use durastream_engine::storage::inspect::ExtentFacts;
 use durastream_engine::tools::{self, Depth};
 use durastream_engine::{Expiry, Producer, Retention};
 use pyo3::prelude::*;
@@ -46,12 +48,13 @@ pub(crate) fn repair(py: Python<'_>, path: PathBuf, dry_run: bool) -> PyResult<R
         .map_err(|error| error.raise())
 }
 
-/// Calls `see` with every frame from an LSN on, and with every fault among them.
+/// Calls `see` with every extent of sealed files and every frame from an LSN on, and with every fault among them.
 #[pyfunction]
 pub(crate) fn dump(path: PathBuf, start: u64, see: &Bound<'_, PyAny>) -> PyResult<()> {
     let mut raised = None;
     let done = tools::dump(os(), &path, start, &mut |dumped| {
         let called = match dumped {
+            tools::Dumped::Extent(extent, path) => see.call1((Extent::new(*extent, path),)),
             tools::Dumped::Frame(frame) => see.call1((Frame::from(*frame),)),
             tools::Dumped::Fault(fault) => see.call1((Fault::from(&fault),)),
             _ => return true,
@@ -78,6 +81,8 @@ pub(crate) struct Backup {
     end: u64,
     bytes: u64,
     segments: u64,
+    sealed_files: u64,
+    linked: u64,
 }
 
 impl From<BackupReport> for Backup {
@@ -86,6 +91,8 @@ impl From<BackupReport> for Backup {
             end: report.end,
             bytes: report.bytes,
             segments: report.segments,
+            sealed_files: report.sealed_files,
+            linked: report.linked,
         }
     }
 }
@@ -100,6 +107,7 @@ struct Fault {
     stream: Option<u64>,
     path: Option<String>,
     position: Option<u64>,
+    end: Option<u64>,
     acknowledged: bool,
     detail: String,
 }
@@ -115,6 +123,7 @@ impl From<&tools::Fault> for Fault {
             stream: fault.stream,
             path: fault.path.as_ref().map(ToString::to_string),
             position: fault.position,
+            end: fault.end,
             acknowledged: fault.acknowledged,
             detail: fault.detail.clone(),
         }
@@ -129,11 +138,24 @@ struct Segment {
 }
 
 #[derive(IntoPyObject)]
+struct Sealed {
+    file: String,
+    start: u64,
+    end: u64,
+    bytes: u64,
+    payload_bytes: u64,
+    streams: u64,
+    events: u64,
+}
+
+#[derive(IntoPyObject)]
 pub(crate) struct Examined {
     damaged: bool,
     in_use_by: Option<String>,
     segments: Vec<Segment>,
     reserves: usize,
+    sealed: u64,
+    sealed_files: Vec<Sealed>,
     checkpoint: Option<u64>,
     checkpoint_bytes: u64,
     oldest: u64,
@@ -156,11 +178,22 @@ impl From<&tools::Examined> for Examined {
             base: segment.base,
             bytes: segment.bytes,
         });
+        let sealed_files = examined.sealed_files.iter().map(|file| Sealed {
+            file: text(&file.file),
+            start: file.from,
+            end: file.to,
+            bytes: file.bytes,
+            payload_bytes: file.payload_bytes,
+            streams: file.streams,
+            events: file.events,
+        });
         Self {
             damaged: examined.is_damaged(),
             in_use_by: examined.holder.clone(),
             segments: segments.collect(),
             reserves: examined.reserves,
+            sealed: examined.sealed,
+            sealed_files: sealed_files.collect(),
             checkpoint: examined.checkpoint,
             checkpoint_bytes: examined.checkpoint_bytes,
             oldest: examined.oldest,
@@ -268,6 +301,35 @@ impl From<Retention> for Limits {
             max_bytes: retention.max_bytes,
             max_age: retention.max_age.map(|age| age.as_secs_f64()),
             max_events: retention.max_events,
+        }
+    }
+}
+
+#[derive(IntoPyObject)]
+struct Extent {
+    file: String,
+    offset: u64,
+    lsns: (u64, u64),
+    stream: u64,
+    path: Option<String>,
+    start: u64,
+    end: u64,
+    events: Option<u64>,
+    head: Option<Vec<u8>>,
+}
+
+impl Extent {
+    fn new(extent: ExtentFacts, path: Option<StreamPath>) -> Self {
+        Self {
+            file: text(&extent.file),
+            offset: extent.offset,
+            lsns: extent.lsns,
+            stream: extent.stream,
+            path: path.map(|path| path.to_string()),
+            start: extent.start,
+            end: extent.end,
+            events: extent.events,
+            head: extent.head.map(|head| head.to_vec()),
         }
     }
 }

@@ -150,6 +150,7 @@ pub(crate) struct RecoveryReport {
     frames: u64,
     torn_bytes: u64,
     clean: bool,
+    checkpoint_damage: Option<String>,
 }
 
 impl From<storage::RecoveryReport> for RecoveryReport {
@@ -160,6 +161,7 @@ impl From<storage::RecoveryReport> for RecoveryReport {
             frames: report.frames,
             torn_bytes: report.torn_bytes,
             clean: report.clean,
+            checkpoint_damage: report.checkpoint_damage,
         }
     }
 }

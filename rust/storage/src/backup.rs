@@ -1,7 +1,8 @@
 //! A copy of a log that goes on being written.
 //!
-//! Files are copied, never linked: a dropped segment is written anew in place. A copy's last segment
-//! is as long as what is in it, so nothing of what is written meanwhile gets into it.
+//! Segments are copied, never linked: a dropped one is written anew in place. A copy's last segment is as long as
+//! what is in it, so nothing of what is written meanwhile gets into it. Sealed files never change: they are linked
+//! where that is possible. They are held open, so that one which is replaced meanwhile can still be copied.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use crate::home::Home;
 use crate::inspect::{FindingKind, Inspection, Seen};
 use crate::log::Export;
 use crate::manifest::{CheckpointEntry, Manifest, ManifestFile, SegmentEntry};
+use crate::sealed::SealedFile;
 use crate::segment::{BLOCK, Birth, Segment};
 use crate::window::Window;
 use crate::{Lsn, checkpoint};
@@ -32,6 +34,10 @@ pub struct BackupReport {
     pub bytes: u64,
     /// Its segments.
     pub segments: u64,
+    /// Its sealed files.
+    pub sealed_files: u64,
+    /// How many of them are hard links: the same bytes on the same medium.
+    pub linked: u64,
 }
 
 /// Segments that are held until they are copied. Dropped meanwhile, their files are unlinked, not reused.
@@ -92,6 +98,10 @@ pub(crate) struct Backup {
     /// The checkpoint's payload; its file may be removed meanwhile.
     pub(crate) checkpoint: Option<(CheckpointEntry, Bytes)>,
     pub(crate) log: Box<dyn Export>,
+    /// The files that the manifest lists.
+    pub(crate) sealed: Arc<Vec<Arc<SealedFile>>>,
+    /// Where these lie.
+    pub(crate) home: Home,
     pub(crate) end: Lsn,
 }
 
@@ -104,7 +114,7 @@ impl Backup {
         let written = self
             .fill(&home)
             .map_err(BackupError::from)
-            .and_then(|()| verified(fs, dir, self.end));
+            .and_then(|linked| verified(fs, dir, self.end, linked));
         if written.is_err() {
             for name in fs.list(dir).unwrap_or_default() {
                 fs.remove(&dir.join(name)).ok();
@@ -113,7 +123,8 @@ impl Backup {
         written
     }
 
-    fn fill(&self, home: &Home) -> Result<(), Failure> {
+    /// Gives the number of files that were linked.
+    fn fill(&self, home: &Home) -> Result<u64, Failure> {
         let mut manifest = Manifest {
             segments: self.log.copy_to(home)?,
             checkpoint: None,
@@ -127,10 +138,42 @@ impl Backup {
                 checkpoint::write(home, entry.number, entry.lsn, std::slice::from_ref(payload))?;
             manifest.checkpoint = Some(copied);
         }
+        let mut linked = 0;
+        for file in self.sealed.iter() {
+            linked += u64::from(self.take_sealed(home, file)?);
+        }
         home.sync_dir()?;
         ManifestFile::new(home.clone(), manifest)
             .change(|_| {})
-            .map_err(Failure::from)
+            .map_err(Failure::from)?;
+        Ok(linked)
+    }
+
+    /// Links a sealed file, or copies it: whether it was linked.
+    fn take_sealed(&self, home: &Home, file: &SealedFile) -> Result<bool, Failure> {
+        let target = home.sealed(file.entry().number);
+        let same = self.home.fs().identity();
+        // A file's name is gone once it was replaced, and its number is never given to another one.
+        if same.is_some()
+            && same == home.fs().identity()
+            && home.fs().link(file.path(), &target).is_ok()
+        {
+            return Ok(true);
+        }
+        let copy = home.create(&target)?;
+        let (mut buffer, mut at) = (Vec::new(), 0);
+        while at < file.entry().bytes {
+            buffer.resize(SPAN.min(file.entry().bytes - at) as usize, 0);
+            let source = file.file();
+            source
+                .read_exact_at(&mut buffer, at)
+                .during("read", file.path())?;
+            copy.write_all_at(&mut [IoSlice::new(&buffer)], at)
+                .during("write", &target)?;
+            at += buffer.len() as u64;
+        }
+        copy.sync_data().during("fdatasync", &target)?;
+        Ok(false)
     }
 }
 
@@ -149,7 +192,12 @@ fn claim(fs: &dyn Fs, dir: &Path) -> Result<(), BackupError> {
 }
 
 /// Reads all of a backup back.
-fn verified(fs: &Arc<dyn Fs>, dir: &Path, end: Lsn) -> Result<BackupReport, BackupError> {
+fn verified(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    end: Lsn,
+    linked: u64,
+) -> Result<BackupReport, BackupError> {
     let damaged = |file: PathBuf, offset, detail| BackupError::Damaged {
         file,
         offset,
@@ -163,6 +211,7 @@ fn verified(fs: &Arc<dyn Fs>, dir: &Path, end: Lsn) -> Result<BackupReport, Back
         }
         Ok(())
     })?;
+    inspection.verify_history(&mut |finding| findings.push(finding))?;
     if let Some(finding) = findings
         .into_iter()
         .find(|finding| finding.kind != FindingKind::LeftOver)
@@ -183,5 +232,7 @@ fn verified(fs: &Arc<dyn Fs>, dir: &Path, end: Lsn) -> Result<BackupReport, Back
         end,
         bytes,
         segments: inspection.segments().len() as u64,
+        sealed_files: inspection.sealed_files().len() as u64,
+        linked,
     })
 }

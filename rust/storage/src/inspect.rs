@@ -3,7 +3,9 @@
 //! The readers are those of recovery, over a file system that refuses to write. Where recovery refuses
 //! and stops, an inspection notes a [`Finding`] and goes on with what else can be read.
 
+mod clip;
 mod finding;
+mod history;
 mod mend;
 mod salvage;
 mod scan;
@@ -15,7 +17,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use finding::{Finding, FindingKind};
+pub use clip::Tails;
+pub use finding::{Finding, FindingKind, Lost};
+pub use history::{ExtentFacts, SealedFacts};
 pub use mend::{Mended, Mending};
 pub use scan::{Scanned, Seen};
 
@@ -26,6 +30,7 @@ use crate::fs::Fs;
 use crate::fs::readonly::ReadOnly;
 use crate::home::{Home, LOCK, Listing, MANIFEST};
 use crate::manifest::{CheckpointEntry, Manifest};
+use crate::sealed::{Sealed, SealedEntry};
 use crate::segment::Segment;
 use crate::survey::{Survey, refuse_orphans};
 use crate::{Lsn, checkpoint};
@@ -35,6 +40,15 @@ pub(crate) struct Found {
     pub(crate) segment: Arc<Segment>,
     /// Its header is not what it should be; what is in `segment` was worked out.
     pub(crate) mend: bool,
+}
+
+/// A sealed file that the manifest lists and that cannot be opened as it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Listed {
+    /// Without its header all of it can be read.
+    Headless(SealedEntry),
+    /// It is missing, or what is in it cannot be found.
+    Lost(SealedEntry),
 }
 
 /// A segment in use, for people.
@@ -59,6 +73,12 @@ pub struct Inspection {
     /// Segments that are listed but of no use: their files, if there are any.
     useless: Vec<PathBuf>,
     checkpoint: Option<(CheckpointEntry, Bytes)>,
+    /// The sealed files that can be read.
+    sealed: Sealed,
+    /// Those that are not as they should be.
+    listed: Vec<Listed>,
+    /// Checkpoints that the manifest names and that cannot be read: file numbers.
+    damaged_checkpoints: Vec<u64>,
     findings: Vec<Finding>,
     holder: Option<String>,
     /// Keeps others from opening the directory meanwhile.
@@ -96,6 +116,9 @@ impl Inspection {
             reserves: 0,
             useless: Vec::new(),
             checkpoint: None,
+            sealed: Sealed::of(Vec::new()),
+            listed: Vec::new(),
+            damaged_checkpoints: Vec::new(),
             findings: Vec::new(),
             holder: None,
             _held: None,
@@ -104,7 +127,10 @@ impl Inspection {
         let home = inspection.home.clone();
         let loaded = if listing.manifest {
             Manifest::load(&home)
-        } else if listing.segments.is_empty() && listing.checkpoints.is_empty() {
+        } else if listing.segments.is_empty()
+            && listing.checkpoints.is_empty()
+            && listing.sealed.is_empty()
+        {
             Err(io::Error::new(
                 io::ErrorKind::NotFound,
                 "there is no log in this directory",
@@ -124,6 +150,7 @@ impl Inspection {
         inspection.take_segments()?;
         let oldest = inspection.oldest();
         inspection.manifest.upgrade(oldest);
+        inspection.take_files()?;
         inspection.note_left_overs(listing);
         inspection.take_checkpoint()?;
         Ok(inspection)
@@ -185,18 +212,36 @@ impl Inspection {
         Ok(())
     }
 
-    /// Reads the checkpoint that recovery would use: the newest, or the one before it.
+    /// Reads the checkpoint that recovery would use: the newest, or the one before it if the log reaches down to it.
     fn take_checkpoint(&mut self) -> Result<(), OpenError> {
+        let oldest = self.oldest();
+        let reaches = |lsn: Lsn| oldest.map_or(self.manifest.synced <= lsn, |it| it <= lsn);
+        let mut damaged = Vec::new();
         for entry in [self.manifest.checkpoint, self.manifest.previous] {
             let Some(entry) = entry else { break };
             match checkpoint::read(&self.home, &entry) {
-                Ok(payload) if self.checkpoint.is_none() => {
-                    self.checkpoint = Some((entry, payload));
+                Ok(payload) => {
+                    // The newest is believed: where the log does not begin early enough, that is damage of the log.
+                    let stands_in = self.checkpoint.is_none();
+                    if stands_in && (damaged.is_empty() || reaches(entry.lsn)) {
+                        self.checkpoint = Some((entry, payload));
+                    }
                 }
-                Ok(_) => {}
-                Err(refusal) => self.findings.push(Finding::of(refusal)?),
+                Err(refusal) => {
+                    self.damaged_checkpoints.push(entry.number);
+                    damaged.push(Finding::of(refusal)?);
+                }
             }
         }
+        // With another one to recover from, nothing acknowledged is hurt.
+        let stands_in = self.checkpoint.as_ref().map(|(entry, _)| entry.lsn);
+        self.findings.extend(damaged.into_iter().map(|mut finding| {
+            if let Some(lsn) = stands_in {
+                finding.acknowledged = false;
+                finding.detail += &format!("; the one at LSN {lsn} serves instead");
+            }
+            finding
+        }));
         Ok(())
     }
 
@@ -277,24 +322,30 @@ impl Inspection {
         self.home.path(MANIFEST)
     }
 
-    /// Reads payloads back from the files, verified, in the order asked.
+    /// Reads payloads back from the files, verified, in the order asked: from the log, and what it does not keep any
+    /// more from the sealed files.
     pub fn read(&self, frames: &[FrameRef]) -> Result<Vec<Bytes>, ReadError> {
-        let mut placed = Vec::with_capacity(frames.len());
-        for frame in frames {
-            let behind = self
-                .segments
-                .partition_point(|found| found.segment.base <= frame.lsn);
-            let found = behind
-                .checked_sub(1)
-                .and_then(|index| self.segments.get(index))
-                .filter(|found| frame.lsn < found.segment.limit())
-                .ok_or_else(|| ReadError::Damaged {
-                    file: self.home.dir().to_owned(),
-                    offset: 0,
-                    detail: format!("no segment holds LSN {}", frame.lsn),
-                })?;
-            placed.push((Arc::clone(&found.segment), *frame));
-        }
-        cold::read(&placed)
+        let segments: Vec<_> = frames
+            .iter()
+            .map(|frame| self.segment_of(frame.lsn))
+            .collect();
+        let placed = segments.iter().zip(frames);
+        let placed: Vec<_> = placed
+            .filter_map(|(segment, frame)| Some((Arc::clone(segment.as_ref()?), *frame)))
+            .collect();
+        let mut from_log = cold::read(&placed)?.into_iter();
+        let payloads = segments.iter().zip(frames).map(|(segment, frame)| {
+            let found = segment.as_ref().and_then(|_| from_log.next());
+            found.map_or_else(|| self.read_sealed(frame), Ok)
+        });
+        payloads.collect()
+    }
+
+    fn segment_of(&self, lsn: Lsn) -> Option<Arc<Segment>> {
+        let behind = self
+            .segments
+            .partition_point(|found| found.segment.base <= lsn);
+        let found = self.segments.get(behind.checked_sub(1)?)?;
+        (lsn < found.segment.limit()).then(|| Arc::clone(&found.segment))
     }
 }

@@ -311,6 +311,9 @@ impl Store {
                 manifest,
                 checkpoint,
                 log: inner.log.export(end),
+                // Which files there are is changed together with the manifest, by whoever is `alone`.
+                sealed: inner.sealed.files(),
+                home: inner.home.clone(),
                 end,
             }
         };

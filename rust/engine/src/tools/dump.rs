@@ -1,11 +1,11 @@
-//! The frames of a log, with the names that their numbers stand for.
+//! The sealed files and frames of a log, with the names that their numbers stand for.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use durastream_storage::fs::Fs;
-use durastream_storage::inspect::{Inspection, Seen};
+use durastream_storage::inspect::{ExtentFacts, Inspection, Seen};
 use durastream_storage::{Frame, Lsn, OpenError};
 use rustc_hash::FxHashMap;
 
@@ -16,10 +16,12 @@ use crate::retention::Retention;
 use crate::types::{Expiry, Producer};
 use crate::{StreamPath, checkpoint};
 
-/// A frame, or what is wrong between frames.
+/// A run of sealed payload, a frame, or what is wrong between frames.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Dumped {
+    /// A run of one stream's payload in a sealed file, and the stream's path when that is known.
+    Extent(Box<ExtentFacts>, Option<StreamPath>),
     /// A verified frame.
     Frame(Box<DumpedFrame>),
     /// Something wrong.
@@ -66,8 +68,8 @@ pub struct DumpedFrame {
     pub retention: Option<Retention>,
 }
 
-/// Shows every frame from `from` on (an LSN, not necessarily of a frame), and what is wrong among them,
-/// until `see` answers `false`. Changes nothing, and may be used on a directory that is in use.
+/// Shows what sealed files have of the log from `from` on (an LSN, not necessarily of a frame), then every frame from
+/// there on, and what is wrong among them, until `see` answers `false`. Changes nothing, and may be used on a directory that is in use.
 pub fn dump(
     fs: Arc<dyn Fs>,
     dir: &Path,
@@ -93,6 +95,17 @@ pub fn dump(
             return Ok(());
         }
     }
+    inspection.extents(from, &mut |extent| {
+        let path = paths.get(&extent.stream).cloned();
+        show(Dumped::Extent(Box::new(extent), path)).is_ok()
+    });
+    if stopped {
+        return Ok(());
+    }
+    let mut show = |dumped: Dumped| {
+        stopped = !see(dumped);
+        if stopped { Err(String::new()) } else { Ok(()) }
+    };
     let scanned = inspection.scan(inspection.oldest().unwrap_or(0), &mut |seen| match seen {
         Seen::Frame {
             frame,

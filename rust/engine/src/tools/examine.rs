@@ -6,18 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use durastream_storage::fs::Fs;
-use durastream_storage::inspect::{Inspection, Scanned, Seen, SegmentFacts};
-use durastream_storage::{Frame, FrameRef, Lsn, OpenError, Placed};
+use durastream_storage::inspect::{Inspection, Scanned, SealedFacts, Seen, SegmentFacts};
+use durastream_storage::{Frame, Lsn, OpenError, Placed};
 
+use super::holdings::Holdings;
 use super::{Fault, FaultKind};
 use crate::checkpoint;
 use crate::event::Event;
 use crate::rules::apply;
 use crate::state::{Effect, State};
-
-/// Payloads read back at once: frames, and bytes of them.
-const BATCH: usize = 256;
-const BATCH_BYTES: u64 = 16 << 20;
 
 /// How much of a directory is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +35,10 @@ pub struct Examined {
     pub segments: Vec<SegmentFacts>,
     /// Segments prepared for use.
     pub reserves: usize,
+    /// Everything below this LSN is in sealed files, or was dead.
+    pub sealed: Lsn,
+    /// The sealed files that can be read, in LSN order.
+    pub sealed_files: Vec<SealedFacts>,
     /// The checkpoint's LSN, when there is one.
     pub checkpoint: Option<Lsn>,
     /// Bytes of the checkpoint.
@@ -113,15 +114,21 @@ pub(super) fn examined(inspection: &Inspection, depth: Depth) -> Result<Examined
         ..
     } = replay;
     state.recovered();
-    let frames = if whole { live(&state) } else { Vec::new() };
+    let holdings = if whole {
+        Holdings::of(&state, inspection.sealed())
+    } else {
+        Holdings::default()
+    };
+    holdings.find_missing(inspection, &state, &mut faults);
     if depth == Depth::Everything {
-        read_back(inspection, &state, &frames, &mut faults);
+        holdings.read_back(inspection, &state, &mut faults);
+        holdings.verify_history(inspection, &state, &mut faults)?;
     }
     Ok(Examined {
         recovery,
         streams: state.paths().len() as u64,
-        events: frames.len() as u64,
-        payload_bytes: frames.iter().map(|frame| u64::from(frame.len)).sum(),
+        events: holdings.events(inspection),
+        payload_bytes: holdings.payload_bytes(),
         ..facts(inspection, scanned, faults)
     })
 }
@@ -133,6 +140,8 @@ fn facts(inspection: &Inspection, scanned: Scanned, faults: Vec<Fault>) -> Exami
         oldest: segments.first().map_or(0, |segment| segment.base),
         segments,
         reserves: inspection.reserves(),
+        sealed: inspection.sealed(),
+        sealed_files: inspection.sealed_files(),
         checkpoint: inspection.checkpoint_lsn(),
         checkpoint_bytes: inspection.checkpoint().map_or(0, |it| it.len() as u64),
         synced: inspection.synced(),
@@ -187,6 +196,7 @@ impl Replay {
                     stream: None,
                     path: None,
                     position: None,
+                    end: None,
                     acknowledged: true,
                     detail: format!("checkpoint {malformed}"),
                 });
@@ -218,6 +228,7 @@ impl Replay {
                 stream: Some(frame.head.stream),
                 path: stream.map(|stream| stream.path.clone()),
                 position: Some(frame.head.position),
+                end: None,
                 acknowledged: true,
                 detail,
             });
@@ -248,45 +259,5 @@ impl Replay {
             self.stopped = self.stopped.or(lsn);
         }
         self.faults.push(fault);
-    }
-}
-
-/// Every payload that somebody may still read.
-fn live(state: &State) -> Vec<FrameRef> {
-    let mut frames = Vec::new();
-    for stream in state.streams.values() {
-        for (start, entry) in stream.index.beyond(stream.kept()) {
-            frames.push(FrameRef {
-                lsn: entry.lsn,
-                stream: stream.id,
-                position: start,
-                len: u32::try_from(entry.end - start).unwrap_or(u32::MAX),
-            });
-        }
-    }
-    frames.sort_unstable_by_key(|frame| frame.lsn);
-    frames
-}
-
-fn read_back(inspection: &Inspection, state: &State, frames: &[FrameRef], faults: &mut Vec<Fault>) {
-    let mut rest = frames;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(BATCH).take_while(|frame| {
-            bytes += u64::from(frame.len);
-            bytes <= BATCH_BYTES
-        });
-        let (batch, behind) = rest.split_at(fits.count().max(1));
-        rest = behind;
-        if inspection.read(batch).is_ok() {
-            continue;
-        }
-        for frame in batch {
-            if let Err(error) = inspection.read(&[*frame])
-                && let Some(stream) = state.stream(frame.stream)
-            {
-                faults.push(Fault::unreadable(frame, &stream.path, &error));
-            }
-        }
     }
 }

@@ -59,6 +59,8 @@ pub struct Fault {
     pub path: Option<StreamPath>,
     /// Position in the stream, when that is known.
     pub position: Option<u64>,
+    /// Position behind what is concerned, when that is known.
+    pub end: Option<u64>,
     /// Whether what is hurt was acknowledged, or may have been.
     pub acknowledged: bool,
     /// What was wrong.
@@ -66,6 +68,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// From where to where in the stream.
+    pub(super) fn positions(&self) -> Option<(u64, u64)> {
+        self.position.zip(self.end)
+    }
+
     pub(super) fn of(finding: Finding, path: Option<StreamPath>) -> Self {
         Self {
             kind: match finding.kind {
@@ -79,8 +86,34 @@ impl Fault {
             stream: finding.stream,
             path,
             position: None,
+            end: None,
             acknowledged: finding.acknowledged,
             detail: finding.detail,
+        }
+    }
+
+    /// Payload of sealed files that is not there, from position `from` up to `to`.
+    pub(super) fn missing(
+        file: PathBuf,
+        offset: u64,
+        stream: (u64, &StreamPath),
+        (from, to): (u64, u64),
+        detail: &str,
+    ) -> Self {
+        Self {
+            kind: FaultKind::Unreadable,
+            file,
+            offset,
+            lsn: None,
+            stream: Some(stream.0),
+            path: Some(stream.1.clone()),
+            position: Some(from),
+            end: Some(to),
+            acknowledged: true,
+            detail: format!(
+                "{} bytes, positions {from} to {to}, cannot be read back: {detail}",
+                to - from
+            ),
         }
     }
 
@@ -102,6 +135,7 @@ impl Fault {
             stream: Some(frame.stream),
             path: Some(path.clone()),
             position: Some(frame.position),
+            end: Some(frame.position.saturating_add(frame.len.into())),
             acknowledged: true,
             detail: format!("{} bytes cannot be read back: {detail}", frame.len),
         }

@@ -15,12 +15,15 @@ use durastream_storage::inspect::{Inspection, Mending, Seen};
 use durastream_storage::{Frame, Lsn, OpenError};
 
 use super::examine::{Depth, Replay, examined};
+use super::holdings::Holdings;
 use super::{Examined, Fault};
 use crate::StreamPath;
 use crate::event::Event;
 use crate::moment::millis;
+use crate::state::State;
+use crate::stream::Stream;
 
-/// Events of one stream that a repair loses.
+/// What is lost of one stream: events behind a cut, payload of sealed files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Loss {
@@ -28,7 +31,7 @@ pub struct Loss {
     pub stream: u64,
     /// Its path, when that is known.
     pub path: Option<StreamPath>,
-    /// Events lost: appends, creations, closes, trims, deletions.
+    /// Events lost behind a cut: appends, creations, closes, trims, deletions.
     pub events: u64,
     /// Payload bytes lost.
     pub bytes: u64,
@@ -52,7 +55,7 @@ pub struct Repaired {
     pub faults: Vec<Fault>,
     /// Where the log was cut.
     pub cut: Option<Lsn>,
-    /// What could still be read behind the cut, and is lost.
+    /// What could still be read behind the cut, and is lost; and what is lost of the sealed files.
     pub losses: Vec<Loss>,
     /// Places behind the cut where not even that can be told.
     pub unknown: u64,
@@ -97,16 +100,17 @@ pub fn repair(fs: Arc<dyn Fs>, dir: &Path, dry_run: bool) -> Result<Repaired, Re
                 holder: holder.to_owned(),
             }));
         }
-        return plan(&inspection);
+        return Ok(plan(&inspection)?.0);
     }
     let holder = format!("a repair, process {}", std::process::id());
     let mending = Mending::open(fs, dir, &holder)?;
-    let mut repaired = plan(mending.inspection())?;
+    let (mut repaired, state) = plan(mending.inspection())?;
     repaired.dry_run = false;
     if !repaired.sound {
         let label = format!("{:016}", millis(SystemTime::now()));
         let keep_checkpoint = !repaired.checkpoint_dropped;
-        let mended = mending.carry_out(repaired.cut, keep_checkpoint, &label)?;
+        let tails = |id: u64| state.stream(id).map(Stream::tail);
+        let mended = mending.carry_out(repaired.cut, keep_checkpoint, &tails, &label)?;
         repaired.aside = mended.aside;
         repaired.changed = mended.changed;
         repaired.removed = mended.removed;
@@ -127,7 +131,8 @@ pub fn sweep(fs: Arc<dyn Fs>, dir: &Path) -> Result<Vec<PathBuf>, OpenError> {
     mending.sweep()
 }
 
-fn plan(inspection: &Inspection) -> Result<Repaired, RepairError> {
+/// What is to be done, and the state that is left.
+fn plan(inspection: &Inspection) -> Result<(Repaired, State), RepairError> {
     let mut replay = Replay::begin(inspection);
     if !replay.whole {
         return Err(RepairError::Hopeless {
@@ -160,8 +165,9 @@ fn plan(inspection: &Inspection) -> Result<Repaired, RepairError> {
         Ok(())
     })?;
     let checkpoint_dropped = inspection.checkpoint_lsn().is_some() && from == 0;
+    lose_history(inspection, &mut replay, &mut lost)?;
     let sound = !replay.faults.iter().any(|fault| !fault.kind.is_harmless());
-    Ok(Repaired {
+    let repaired = Repaired {
         dry_run: true,
         sound,
         cut: replay.stopped,
@@ -173,21 +179,54 @@ fn plan(inspection: &Inspection) -> Result<Repaired, RepairError> {
         changed: Vec::new(),
         removed: Vec::new(),
         after: None,
-    })
+    };
+    Ok((repaired, replay.state))
+}
+
+/// Notes what is lost of the sealed files, and can still be reached.
+fn lose_history(
+    inspection: &Inspection,
+    replay: &mut Replay,
+    lost: &mut BTreeMap<u64, Loss>,
+) -> Result<(), OpenError> {
+    let holdings = Holdings::of(&replay.state, inspection.sealed());
+    let mut hurt = Vec::new();
+    holdings.find_missing(inspection, &replay.state, &mut hurt);
+    holdings.verify_history(inspection, &replay.state, &mut hurt)?;
+    for fault in &hurt {
+        let (Some(id), Some((from, to))) = (fault.stream, fault.positions()) else {
+            continue;
+        };
+        let loss = lost
+            .entry(id)
+            .or_insert_with(|| Loss::of(id, fault.path.clone()));
+        loss.bytes += to - from;
+        let (first, end) = loss.positions.unwrap_or((from, to));
+        loss.positions = Some((first.min(from), end.max(to)));
+    }
+    replay.faults.extend(hurt);
+    Ok(())
+}
+
+impl Loss {
+    fn of(stream: u64, path: Option<StreamPath>) -> Self {
+        Self {
+            stream,
+            path,
+            events: 0,
+            bytes: 0,
+            positions: None,
+            created: false,
+            deleted: false,
+        }
+    }
 }
 
 /// Notes that a frame is lost.
 fn lose(lost: &mut BTreeMap<u64, Loss>, replay: &Replay, frame: &Frame<'_>) {
     let id = frame.head.stream;
-    let loss = lost.entry(id).or_insert_with(|| Loss {
-        stream: id,
-        path: replay.state.stream(id).map(|stream| stream.path.clone()),
-        events: 0,
-        bytes: 0,
-        positions: None,
-        created: false,
-        deleted: false,
-    });
+    let path = || replay.state.stream(id).map(|stream| stream.path.clone());
+    let loss = lost.entry(id).or_insert_with(|| Loss::of(id, path()));
     loss.events += 1;
     let len = frame.payload.len() as u64;
     loss.bytes += len;

@@ -35,10 +35,23 @@ pub struct Finding {
     pub acknowledged: bool,
     /// What was wrong.
     pub detail: String,
+    /// Whose payload lies there, when that is known.
+    pub lost: Vec<Lost>,
+}
+
+/// Payload of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The stream.
+    pub stream: u64,
+    /// Position of the first byte.
+    pub from: u64,
+    /// Position behind the last byte.
+    pub to: u64,
 }
 
 impl Finding {
-    /// Damage to something beside the log's frames.
+    /// Damage to something that is no frame of the log.
     pub(crate) fn damage(file: PathBuf, offset: u64, detail: impl Into<String>) -> Self {
         Self {
             kind: FindingKind::Damage,
@@ -48,6 +61,7 @@ impl Finding {
             stream: None,
             acknowledged: true,
             detail: detail.into(),
+            lost: Vec::new(),
         }
     }
 

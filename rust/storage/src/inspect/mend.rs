@@ -9,12 +9,14 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{FindingKind, Found, Inspection};
+use super::clip::{Tails, clip};
+use super::{FindingKind, Found, Inspection, Listed};
 use crate::Lsn;
 use crate::error::{During, Failure, OpenError};
 use crate::fs::{Fs, Open};
 use crate::home::{Home, LOCK, MANIFEST};
-use crate::manifest::{Manifest, ManifestFile, SegmentEntry};
+use crate::manifest::{CheckpointEntry, Manifest, ManifestFile, SegmentEntry};
+use crate::sealed::{Header, SealedFile};
 use crate::segment::Segment;
 use crate::survey::SMALLEST;
 
@@ -89,17 +91,20 @@ impl Mending {
     }
 
     /// Makes the log end at `cut` (which is its end already when that is `None`) and writes whatever
-    /// could be worked out in place of what is damaged. Without `checkpoint` the next start replays
-    /// all of the log. Copies of the files go to `damaged/<label>/` first.
+    /// could be worked out in place of what is damaged. With `checkpoint` the next start uses the newest
+    /// that can be read; without, it replays all of the log. Copies of the files go to `damaged/<label>/` first.
+    ///
+    /// Of sealed files, what lies behind the cut goes too: `tails` says how far streams reach then.
     ///
     /// Damage below the checkpoint stays: no start reads it, and reads of it are refused.
     pub fn carry_out(
         &self,
         cut: Option<Lsn>,
         checkpoint: bool,
+        tails: &Tails<'_>,
         label: &str,
     ) -> Result<Mended, OpenError> {
-        let plan = Plan::make(&self.inspection, cut, checkpoint);
+        let mut plan = Plan::make(&self.inspection, cut, checkpoint);
         let home = Home::new(Arc::clone(&self.fs), self.inspection.dir());
         let mut mended = Mended::default();
         if plan.changes.is_empty() && plan.removals.is_empty() && !plan.manifest_changes {
@@ -108,15 +113,24 @@ impl Mending {
         let aside = home.path(DAMAGED).join(label);
         let files = plan.changes.iter().map(|change| &change.path);
         let manifest = home.path(MANIFEST);
+        let mut copied = false;
         for file in files.chain(&plan.removals).chain([&manifest]) {
-            copy(&home, file, &aside)?;
+            copied |= copy(&home, file, &aside)?;
         }
-        home.fs().sync_dir(&aside).during("fsync", &aside)?;
-        mended.aside = Some(aside);
+        if copied {
+            home.fs().sync_dir(&aside).during("fsync", &aside)?;
+            mended.aside = Some(aside);
+        }
         for change in &plan.changes {
             change.carry_out(&home)?;
             mended.changed.push(change.path.clone());
         }
+        for (file, number) in std::mem::take(&mut plan.clips) {
+            let clipped = clip(&home, &file, number, cut.unwrap_or(Lsn::MAX), tails)?;
+            plan.manifest.files.extend(clipped);
+            mended.changed.push(home.sealed(number));
+        }
+        home.sync_dir()?;
         ManifestFile::new(home.clone(), plan.manifest)
             .change(|_| {})
             .map_err(Failure::from)?;
@@ -139,11 +153,13 @@ impl Mending {
 struct Plan {
     changes: Vec<Change>,
     removals: BTreeSet<PathBuf>,
+    /// Sealed files of which only a part is kept, each with the number of the file that takes its place.
+    clips: Vec<(Arc<SealedFile>, u64)>,
     manifest: Manifest,
     manifest_changes: bool,
 }
 
-/// What becomes of one segment's file.
+/// What becomes of one segment's or sealed file.
 struct Change {
     path: PathBuf,
     /// A new header block.
@@ -158,6 +174,7 @@ impl Plan {
         let mut plan = Self {
             changes: Vec::new(),
             removals: inspection.useless.iter().cloned().collect(),
+            clips: Vec::new(),
             manifest: before.clone(),
             manifest_changes: false,
         };
@@ -177,11 +194,10 @@ impl Plan {
         plan.manifest
             .segments
             .retain(|entry| !removed(entry.number));
-        if !checkpoint {
-            plan.manifest.checkpoint = None;
-            plan.removals.extend(inspection.checkpoint_file());
-        }
+        plan.name_checkpoints(inspection, checkpoint);
+        plan.keep_sealed(inspection);
         if let Some(cut) = cut {
+            plan.cut_sealed(inspection, cut);
             plan.manifest.synced = before.synced.min(cut);
         }
         if plan.manifest != *before || plan.manifest_unreadable(inspection) {
@@ -189,6 +205,64 @@ impl Plan {
             plan.manifest_changes = true;
         }
         plan
+    }
+
+    /// Names the checkpoints that can be read, or none at all; the others go.
+    fn name_checkpoints(&mut self, inspection: &Inspection, keep: bool) {
+        let before = [self.manifest.checkpoint, self.manifest.previous];
+        let readable = |entry: &&CheckpointEntry| {
+            keep && !inspection.damaged_checkpoints.contains(&entry.number)
+        };
+        let mut kept = before.iter().flatten().filter(readable).copied();
+        self.manifest.checkpoint = kept.next();
+        self.manifest.previous = kept.next();
+        let gone = before.iter().flatten().filter(|entry| !readable(entry));
+        let files = gone.map(|entry| inspection.home.checkpoint(entry.number));
+        self.removals.extend(files);
+    }
+
+    /// Keeps the sealed files that can be read, with the headers that they should have.
+    fn keep_sealed(&mut self, inspection: &Inspection) {
+        for listed in &inspection.listed {
+            match listed {
+                Listed::Headless(entry) => {
+                    let header = Header {
+                        number: entry.number,
+                        from: entry.from,
+                        to: entry.to,
+                    };
+                    self.changes.push(Change {
+                        path: inspection.home.sealed(entry.number),
+                        header: header.encode(),
+                        bytes: entry.bytes,
+                    });
+                }
+                Listed::Lost(entry) => {
+                    self.manifest.files.retain(|it| it.number != entry.number);
+                    self.removals.insert(inspection.home.sealed(entry.number));
+                }
+            }
+        }
+        // Where the log does not reach down to it any more, whatever was between is lost.
+        let oldest = self.manifest.segments.iter().filter_map(|it| it.base).min();
+        let sealed = &mut self.manifest.sealed;
+        *sealed = oldest.map_or(*sealed, |oldest| oldest.max(*sealed));
+    }
+
+    /// Gives up what sealed files have behind `cut`.
+    fn cut_sealed(&mut self, inspection: &Inspection, cut: Lsn) {
+        self.manifest.sealed = self.manifest.sealed.min(cut);
+        for file in inspection.sealed.files().iter() {
+            let entry = file.entry();
+            if entry.to <= cut {
+                continue;
+            }
+            self.manifest.files.retain(|it| it.number != entry.number);
+            self.removals.insert(file.path().to_owned());
+            if entry.from < cut {
+                self.clips.push((Arc::clone(file), self.manifest.number()));
+            }
+        }
     }
 
     /// Keeps a segment that the one at `next` follows, or the log's end.
@@ -237,15 +311,15 @@ impl Change {
     }
 }
 
-/// Copies a file into `aside`, durably; one that is missing is fine.
-fn copy(home: &Home, path: &Path, aside: &Path) -> Result<(), Failure> {
+/// Copies a file into `aside`, durably; `false` when it is missing, which is fine.
+fn copy(home: &Home, path: &Path, aside: &Path) -> Result<bool, Failure> {
     let from = match home.fs().open(path, Open::Read) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         opened => opened.during("open", path)?,
     };
     home.fs().create_dir_all(aside).during("create", aside)?;
     let Some(name) = path.file_name() else {
-        return Ok(());
+        return Ok(false);
     };
     let target = aside.join(name);
     let to = home.create(&target)?;
@@ -263,5 +337,6 @@ fn copy(home: &Home, path: &Path, aside: &Path) -> Result<(), Failure> {
         }
         at += buffer.len() as u64;
     }
-    to.sync_data().during("fdatasync", &target)
+    to.sync_data().during("fdatasync", &target)?;
+    Ok(true)
 }

@@ -8,10 +8,11 @@ use crate::fs::Open;
 use crate::group::{GROUP_HEAD, GroupHead};
 use crate::home::{Home, Listing};
 use crate::manifest::{Manifest, SegmentEntry};
+use crate::sealed::{HEADER, Header, SealedEntry, SealedFile};
 use crate::segment::{BLOCK, Birth, Opening, Segment};
 
-/// A manifest in place of one that cannot be read: the newest checkpoint, and the segments that can
-/// be told by their headers to be the log.
+/// A manifest in place of one that cannot be read: the two newest checkpoints, the sealed files, and the segments
+/// that can be told by their headers to be the log.
 pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenError> {
     let mut manifest = Manifest {
         next_number: 0,
@@ -22,8 +23,14 @@ pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenE
             continue;
         };
         manifest.next_number = manifest.next_number.max(entry.number);
-        if manifest.checkpoint.is_none() && checkpoint::read(home, &entry).is_ok() {
-            manifest.checkpoint = Some(entry);
+        if manifest.previous.is_some() || checkpoint::read(home, &entry).is_err() {
+            continue;
+        }
+        match manifest.checkpoint {
+            None => manifest.checkpoint = Some(entry),
+            // Left over from something that did not finish.
+            Some(newest) if entry.lsn > newest.lsn => {}
+            Some(_) => manifest.previous = Some(entry),
         }
     }
     let mut found = Vec::new();
@@ -68,9 +75,59 @@ pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenE
         next = Some(base);
         manifest.segments.insert(0, entry);
     }
-    manifest.next_number += 1;
-    manifest.synced = manifest.checkpoint.map_or(0, |entry| entry.lsn);
+    manifest.files = sealed(home, listing)?;
+    let numbers = manifest.files.iter().map(|entry| entry.number);
+    manifest.next_number = numbers.fold(manifest.next_number, u64::max) + 1;
+    // What is sealed was synced, and what the log does not have any more was sealed.
+    let oldest = manifest.segments.first().and_then(|entry| entry.base);
+    let sealed = manifest.files.iter().map(|entry| entry.to);
+    manifest.sealed = sealed.chain(oldest).max().unwrap_or(0);
+    let checkpoint = manifest.checkpoint.map_or(0, |entry| entry.lsn);
+    let to = manifest.files.iter().map(|entry| entry.to).max();
+    manifest.synced = checkpoint.max(to.unwrap_or(0));
+    if manifest.segments.is_empty() {
+        manifest.sealed = manifest.sealed.max(checkpoint);
+    }
     Ok(manifest)
+}
+
+/// The sealed files that say what they are, in LSN order. Of those that overlap, the one for the most counts: it was
+/// merged from the others.
+fn sealed(home: &Home, listing: &Listing) -> Result<Vec<SealedEntry>, OpenError> {
+    let mut found = Vec::new();
+    for path in &listing.sealed {
+        let file = home.open(path, Open::Read)?;
+        let bytes = file.len().during("stat", path)?;
+        if bytes < HEADER {
+            continue;
+        }
+        let mut block = vec![0; HEADER as usize];
+        file.read_exact_at(&mut block, 0).during("read", path)?;
+        let Ok(header) = Header::decode(&block) else {
+            continue;
+        };
+        let entry = SealedEntry {
+            number: header.number,
+            from: header.from,
+            to: header.to,
+            bytes,
+        };
+        if home.sealed(entry.number) == *path && SealedFile::open(home, &entry).is_ok() {
+            found.push(entry);
+        }
+    }
+    found.sort_by_key(|entry| (std::cmp::Reverse(entry.to - entry.from), entry.number));
+    let mut kept: Vec<SealedEntry> = Vec::new();
+    for entry in found {
+        if kept
+            .iter()
+            .all(|it| entry.to <= it.from || it.to <= entry.from)
+        {
+            kept.push(entry);
+        }
+    }
+    kept.sort_by_key(|entry| entry.from);
+    Ok(kept)
 }
 
 /// The segment of a file whose header or length is not what it should be: the manifest knows its salt,

@@ -61,6 +61,15 @@ impl SealedFile {
     /// It is not synced first, unlike what the log may still have in the page cache only: a manifest lists a sealed
     /// file after its sync succeeded.
     pub(crate) fn open(home: &Home, entry: &SealedEntry) -> Result<Self, OpenError> {
+        Self::open_by(home, entry, true)
+    }
+
+    /// The same without a look at the header, which says nothing that `entry` does not say.
+    pub(crate) fn open_headless(home: &Home, entry: &SealedEntry) -> Result<Self, OpenError> {
+        Self::open_by(home, entry, false)
+    }
+
+    fn open_by(home: &Home, entry: &SealedEntry, headed: bool) -> Result<Self, OpenError> {
         let path = home.sealed(entry.number);
         let damaged = |offset: u64, detail: &str| OpenError::Damaged {
             file: path.clone(),
@@ -92,12 +101,20 @@ impl SealedFile {
             Undecodable::Damaged { offset, detail } => damaged(at + offset, &detail),
             version => version.into_open(&path, VERSION),
         };
-        let header = Header::decode(&read(0, HEADER)?).map_err(|wrong| within(0, wrong))?;
+        let expected = Header {
+            number: entry.number,
+            from: entry.from,
+            to: entry.to,
+        };
+        let header = if headed {
+            Header::decode(&read(0, HEADER)?).map_err(|wrong| within(0, wrong))?
+        } else {
+            expected
+        };
         let trailer_at = len - TRAILER;
         let trailer = Trailer::decode(&read(trailer_at, TRAILER)?)
             .map_err(|wrong| within(trailer_at, wrong))?;
-        let numbers = (header.number, header.from, header.to, trailer.number);
-        if numbers != (entry.number, entry.from, entry.to, entry.number) {
+        if (header, trailer.number) != (expected, entry.number) {
             return Err(damaged(
                 16,
                 "this is another sealed file than the manifest lists",
@@ -141,6 +158,11 @@ impl SealedFile {
 
     pub(crate) fn entry(&self) -> SealedEntry {
         self.entry
+    }
+
+    /// Its bytes, also when its name is gone.
+    pub(crate) fn file(&self) -> &Arc<dyn FsFile> {
+        &self.file
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -57,11 +57,15 @@ impl Sealed {
             .iter()
             .map(|entry| SealedFile::open(home, entry).map(Arc::new))
             .collect();
-        let mut files = files?;
+        Ok(Self::of(files?))
+    }
+
+    /// Of files that are open.
+    pub(crate) fn of(mut files: Vec<Arc<SealedFile>>) -> Self {
         files.sort_by_key(|file| file.entry().from);
-        Ok(Self {
+        Self {
             files: RwLock::new(Arc::new(files)),
-        })
+        }
     }
 
     /// The files now, in LSN order.
