@@ -56,6 +56,11 @@ impl Reader {
         })
     }
 
+    /// What is durable in the log. While it stays the same, so do [`Reader::page`]'s answers, but for what the clock ends.
+    pub fn durable(&self) -> Lsn {
+        self.shared.core.durable()
+    }
+
     /// Whether `page(from, max)` would not touch the disk.
     pub fn is_hot(&self, from: From, max_bytes: usize) -> bool {
         let plan = self.plan(from, max_bytes);
