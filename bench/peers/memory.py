@@ -1,4 +1,4 @@
-"""Memory of the server for each connection that waits: kept alive after a request, or subscribed to events."""
+"""Memory of the server for each connection that waits, kept alive or subscribed to events."""
 
 import contextlib
 import resource
