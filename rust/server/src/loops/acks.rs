@@ -29,8 +29,9 @@ impl Acks {
         taken.map(|(_, name)| name)
     }
 
-    /// Takes any of them, at the end of the log.
+    /// Takes any of them, at the end of the log: nothing more will be durable.
     pub(crate) fn any(&mut self) -> Option<u64> {
+        self.asked.clear();
         self.waiting.pop_front().map(|(_, name)| name)
     }
 
@@ -76,6 +77,15 @@ mod tests {
         let durable = |lsn| lsn <= 10;
         assert_eq!(acks.due(durable), Some(1));
         assert_eq!((acks.ask(durable), acks.ask(durable)), (Some(20), None));
+    }
+
+    #[test]
+    fn at_the_end_of_the_log_nothing_is_kept() {
+        let mut acks = Acks::default();
+        acks.add(10, 1);
+        assert_eq!(acks.ask(|_| false), Some(10));
+        assert_eq!((acks.any(), acks.any()), (Some(1), None));
+        assert!(acks.asked.is_empty());
     }
 
     #[test]
