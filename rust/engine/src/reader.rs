@@ -40,6 +40,11 @@ impl Reader {
         })
     }
 
+    /// What is durable in the log. While it stays the same, so do [`Reader::page`]'s answers, but for what the clock ends.
+    pub fn durable(&self) -> Lsn {
+        self.shared.core.durable()
+    }
+
     /// Registers a wake; fires once, at once when already true. Fails when what it waits for can no
     /// longer come, because the log failed or was closed.
     pub fn watch(&self, what: WatchFor, sink: &Arc<dyn CompletionSink>, token: u64) -> WatchId {

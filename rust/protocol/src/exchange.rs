@@ -251,6 +251,15 @@ impl Exchange {
         }
     }
 
+    /// The LSN that has to be durable, when the last `Wait` was about that alone. Who hears of the log's progress by
+    /// other means needs no [`Exchange::register`] then.
+    pub fn awaits(&self) -> Option<Lsn> {
+        match &self.state {
+            State::Settling(lsn, _) | State::Opening(lsn, ..) => Some(*lsn),
+            _ => None,
+        }
+    }
+
     /// Arranges the wake that the last `Wait` is about. Exactly one wake arrives, unless the
     /// exchange steps or drops first (then none or one).
     pub fn register(&mut self, sink: &Arc<dyn CompletionSink>, token: u64) {
@@ -266,6 +275,16 @@ impl Exchange {
             | State::Lookup(_)
             | State::CatchingUp(_)
             | State::Done => {}
+        }
+    }
+
+    /// Tells that the wake has come ([`durastream_engine::Wake::Ready`]). Not a must: it saves the withdrawal of what
+    /// the wake was about.
+    pub fn woken(&mut self) {
+        match &mut self.state {
+            State::Polling(poll) => poll.woken(),
+            State::Streaming(sse) => sse.woken(),
+            _ => {}
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
+use durastream_engine::Offset;
+use durastream_engine::storage::Lsn;
 use parking_lot::Mutex;
 
 /// What a data event is made of: a range of one life of one stream never changes.
@@ -23,10 +25,34 @@ struct Frame {
     data_len: usize,
 }
 
+/// When an event was the last one of its stream: while nothing changes of this, it still is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment {
+    /// What was durable in the log.
+    pub(crate) durable: Lsn,
+    /// The cursor that the event carries.
+    pub(crate) cursor: u64,
+}
+
+/// Streams whose last event is remembered.
+const LAST_EVENTS: usize = 256;
+/// Larger events are not remembered.
+const LAST_BYTES: usize = 64 << 10;
+
+/// An event that reaches a stream's tail.
+#[derive(Debug)]
+struct Last {
+    start: Offset,
+    next: Offset,
+    moment: Moment,
+    chunk: Bytes,
+}
+
 /// Bounded in bytes, first in first out: live subscribers want what is newest.
 #[derive(Debug)]
 pub(crate) struct FrameCache {
     inner: Mutex<Inner>,
+    last: Mutex<HashMap<u64, Last>>,
     limit: usize,
 }
 
@@ -42,8 +68,46 @@ impl FrameCache {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             inner: Mutex::default(),
+            last: Mutex::default(),
             limit,
         }
+    }
+
+    /// Remembers the event from `start` to the tail `next` of a stream.
+    pub(crate) fn keep_last(
+        &self,
+        stream: u64,
+        start: Offset,
+        next: Offset,
+        moment: Moment,
+        chunk: &Bytes,
+    ) {
+        if chunk.len() > LAST_BYTES {
+            return;
+        }
+        let last = Last {
+            start,
+            next,
+            moment,
+            chunk: chunk.clone(),
+        };
+        let mut known = self.last.lock();
+        if known.len() >= LAST_EVENTS && !known.contains_key(&stream) {
+            known.clear();
+        }
+        known.insert(stream, last);
+    }
+
+    /// The event from `start` to the tail of a stream, and that tail, if it is as it was then.
+    pub(crate) fn last(
+        &self,
+        stream: u64,
+        start: Offset,
+        moment: Moment,
+    ) -> Option<(Bytes, Offset)> {
+        let known = self.last.lock();
+        let last = known.get(&stream)?;
+        (last.start == start && last.moment == moment).then(|| (last.chunk.clone(), last.next))
     }
 
     /// The data event of `key` (made by `encode` unless known) with `control` behind it.
@@ -146,6 +210,43 @@ mod tests {
         );
         let again = cache.chunk(key(0), b"common", true, || unreachable!());
         assert_eq!(again.as_ptr(), common.as_ptr());
+    }
+
+    #[test]
+    fn the_last_event_is_given_only_while_it_is_the_last_one() {
+        let cache = FrameCache::new(1000);
+        let at = |position| Offset {
+            incarnation: 1,
+            position,
+        };
+        let moment = |durable, cursor| Moment { durable, cursor };
+        let chunk = Bytes::from_static(b"event");
+        cache.keep_last(1, at(0), at(5), moment(80, 3), &chunk);
+        let (shared, next) = cache.last(1, at(0), moment(80, 3)).unwrap();
+        assert_eq!((shared.as_ptr(), next), (chunk.as_ptr(), at(5)));
+        assert!(cache.last(1, at(0), moment(88, 3)).is_none());
+        assert!(cache.last(1, at(0), moment(80, 4)).is_none());
+        assert!(cache.last(1, at(1), moment(80, 3)).is_none());
+        assert!(cache.last(2, at(0), moment(80, 3)).is_none());
+    }
+
+    #[test]
+    fn the_last_events_of_many_streams_are_bounded() {
+        let cache = FrameCache::new(1000);
+        let (at, moment) = (
+            Offset::START,
+            Moment {
+                durable: 1,
+                cursor: 1,
+            },
+        );
+        for stream in 0..10 * LAST_EVENTS as u64 {
+            cache.keep_last(stream, at, at, moment, &Bytes::from_static(b"e"));
+        }
+        let large = Bytes::from(vec![0; LAST_BYTES + 1]);
+        cache.keep_last(u64::MAX, at, at, moment, &large);
+        assert!(cache.last.lock().len() <= LAST_EVENTS);
+        assert!(cache.last(u64::MAX, at, moment).is_none());
     }
 
     #[test]

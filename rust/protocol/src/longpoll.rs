@@ -75,6 +75,11 @@ impl LongPoll {
         (!closed).then(|| self.cursor.at(SystemTime::now()).to_string())
     }
 
+    /// The wake has come.
+    pub(crate) fn woken(&mut self) {
+        self.paging.woken();
+    }
+
     /// Goes on without wakes.
     pub(crate) fn deafened(mut self) -> Self {
         self.paging.deafen();

@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use durastream_engine::storage::Lsn;
 use durastream_engine::wire::Format;
 use durastream_engine::{
-    CompletionSink, Expiry, From as Start, LookupError, Page, PageError, Reader, WatchFor, WatchId,
+    CompletionSink, Expiry, From as Start, LookupError, Offset, Page, PageError, Reader, WatchFor,
+    WatchId,
 };
 
 /// What does not change while a stream is read.
@@ -86,6 +88,30 @@ impl Paging {
         {
             self.watch = Some(self.reader.watch(WatchFor::Readable(position), sink, token));
         }
+    }
+
+    /// The wake has come: a watch fires once, so there is nothing left to withdraw.
+    pub(crate) fn woken(&mut self) {
+        self.watch = None;
+    }
+
+    /// Where the next page begins, when that is a place and nothing was fetched for it.
+    pub(crate) fn place(&self) -> Option<Offset> {
+        match self.from {
+            Start::At(place) if self.fetched.is_none() => Some(place),
+            _ => None,
+        }
+    }
+
+    /// Goes on at `next`: what lies before it was got elsewhere.
+    pub(crate) fn skip(&mut self, next: Offset) {
+        self.unwatch();
+        self.from = Start::At(next);
+    }
+
+    /// What is durable in the log. While it stays the same, so does every page.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.reader.durable()
     }
 
     /// Asks for no more wakes.

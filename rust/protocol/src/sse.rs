@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use durastream_engine::storage::Lsn;
 use durastream_engine::{CompletionSink, Page};
 
 use crate::Step;
 use crate::cursor::Cursor;
-use crate::framecache::{FrameCache, Key};
+use crate::framecache::{FrameCache, Key, Moment};
 use crate::frames::{self, Encoding, HEARTBEAT};
 use crate::paging::{Paging, Subject, has_data};
 use crate::refusal;
@@ -45,6 +46,8 @@ enum Phase {
     First(Page),
     /// At least one control event was sent.
     Live,
+    /// The same, and the last one said that there is no more, when this was durable: while it stays the same, so it is.
+    AtTail(Lsn),
     /// The last event was sent.
     Over,
 }
@@ -79,8 +82,10 @@ impl Sse {
     ) -> Step {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Opening => self.open(manner),
-            Phase::First(page) => self.event(&page, now, frames),
-            Phase::Live if hurry || now >= self.pace.end => Step::End,
+            Phase::First(page) => self.event(&page, None, now, frames),
+            Phase::Live | Phase::AtTail(_) if hurry || now >= self.pace.end => Step::End,
+            Phase::AtTail(then) if then == self.paging.durable() && now < self.beat => self.rest(),
+            Phase::AtTail(_) => self.follow(now, frames),
             Phase::Live => self.follow(now, frames),
             Phase::Over => Step::End,
         }
@@ -115,7 +120,20 @@ impl Sse {
             )
     }
 
+    /// Waits for news, or for the time to break the silence.
+    fn rest(&mut self) -> Step {
+        self.phase = Phase::Live;
+        Step::Wait {
+            until: Some(self.beat.min(self.pace.end)),
+        }
+    }
+
     fn follow(&mut self, now: Instant, frames: &FrameCache) -> Step {
+        if let Some(chunk) = self.shared_event(now, frames) {
+            return Step::Chunk(chunk);
+        }
+        // Before the page, which may show more than this but not less.
+        let durable = self.paging.durable();
         match self.paging.poll() {
             None => {
                 self.phase = Phase::Live;
@@ -123,27 +141,55 @@ impl Sse {
             }
             // Deleted, expired or trimmed away: the client hears why when it comes back.
             Some(Err(_)) => Step::End,
-            Some(Ok(page)) if has_data(&page) || page.closed => self.event(&page, now, frames),
+            Some(Ok(page)) if has_data(&page) || page.closed => {
+                self.event(&page, Some(durable), now, frames)
+            }
             Some(Ok(page)) => {
                 self.paging.advance(&page);
-                self.phase = Phase::Live;
                 if now >= self.beat {
+                    self.phase = Phase::Live;
                     self.beat = now + self.pace.heartbeat;
                     return Step::Chunk(Bytes::from_static(HEARTBEAT));
                 }
-                Step::Wait {
-                    until: Some(self.beat.min(self.pace.end)),
-                }
+                self.rest()
             }
         }
     }
 
-    /// One data event, unless there is no data, and one control event, in one piece.
-    fn event(&mut self, page: &Page, now: Instant, frames: &FrameCache) -> Step {
+    /// The event that another subscriber at the same place got, while it is still what this one would get.
+    fn shared_event(&mut self, now: Instant, frames: &FrameCache) -> Option<Bytes> {
+        let wall = SystemTime::now();
+        if !self.cursor.is_common(wall) {
+            return None;
+        }
+        let moment = Moment {
+            durable: self.paging.durable(),
+            cursor: self.cursor.at(wall),
+        };
+        let (chunk, next) = frames.last(self.subject.id, self.paging.place()?, moment)?;
+        self.paging.skip(next);
+        self.beat = now + self.pace.heartbeat;
+        self.phase = Phase::AtTail(moment.durable);
+        Some(chunk)
+    }
+
+    /// One data event, unless there is no data, and one control event, in one piece. `durable`: what was durable
+    /// when the page was read, when that is known.
+    fn event(
+        &mut self,
+        page: &Page,
+        durable: Option<Lsn>,
+        now: Instant,
+        frames: &FrameCache,
+    ) -> Step {
         self.paging.advance(page);
         self.beat = now + self.pace.heartbeat;
+        let last = page.up_to_date && !page.closed;
         if !page.closed {
-            self.phase = Phase::Live;
+            self.phase = match durable {
+                Some(durable) if last => Phase::AtTail(durable),
+                _ => Phase::Live,
+            };
         }
         let wall = SystemTime::now();
         let cursor = (!page.closed).then(|| self.cursor.at(wall));
@@ -157,12 +203,22 @@ impl Sse {
             end: page.next.position,
         };
         let common = page.closed || self.cursor.is_common(wall);
-        Step::Chunk(frames.chunk(key, &control, common, || self.encoding.data(page)))
+        let chunk = frames.chunk(key, &control, common, || self.encoding.data(page));
+        if let (Some(cursor), Some(durable)) = (cursor.filter(|_| last && common), durable) {
+            let moment = Moment { durable, cursor };
+            frames.keep_last(self.subject.id, page.start, page.next, moment, &chunk);
+        }
+        Step::Chunk(chunk)
     }
 
     /// Whether the head was sent, so that nothing can be refused any more.
     pub(crate) fn has_begun(&self) -> bool {
         !matches!(self.phase, Phase::Opening)
+    }
+
+    /// The wake has come.
+    pub(crate) fn woken(&mut self) {
+        self.paging.woken();
     }
 
     /// Goes on without wakes.

@@ -23,6 +23,9 @@ use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
 use crate::{CommitObserver, Lsn};
 
+/// How long a busy log may go without a mark: what is committed for those who do not wait comes in bursts.
+const MARK_DELAY: Duration = Duration::from_millis(2);
+
 /// Everything around committing.
 pub(crate) struct Committer {
     dir: PathBuf,
@@ -169,7 +172,7 @@ impl Committer {
             }
             // Before the deadline is looked at: this may be the one that was woken to lead.
             if !turn.leading && !self.filling.lock().is_empty() {
-                turn = self.lead(turn);
+                turn = self.lead(turn, true);
                 continue;
             }
             let epoch = if turn.leading && lsn <= turn.target {
@@ -202,8 +205,8 @@ impl Committer {
     }
 
     /// Commits one group, unless poisoned; then tells the observer, if it was not told. Does
-    /// nothing when another came to lead meanwhile, or the end.
-    fn lead<'a>(&'a self, mut turn: MutexGuard<'a, Turn>) -> MutexGuard<'a, Turn> {
+    /// nothing when another came to lead meanwhile, or the end. `marks`: leaves a mark if nothing more has come.
+    fn lead<'a>(&'a self, mut turn: MutexGuard<'a, Turn>, marks: bool) -> MutexGuard<'a, Turn> {
         let whole = match self.whole.try_lock() {
             Some(whole) => whole,
             None => {
@@ -249,11 +252,8 @@ impl Committer {
         // A waiter looks and parks under this lock: taken once, none can miss the call.
         drop(self.turn.lock());
         self.settled[(epoch & 1) as usize].notify_all();
-        if self.filling.lock().is_idle() && self.poison.get().is_none() {
-            // The acknowledged are on their way; the disk has nothing better to do.
-            if let Err(failure) = self.log.mark() {
-                self.latch(&failure);
-            }
+        if marks {
+            self.mark();
         }
         let wants_preparation = self.log.wants_preparation();
 
@@ -380,9 +380,19 @@ impl Committer {
     /// The committer thread.
     pub(crate) fn run(&self) {
         let mut turn = self.turn.lock();
+        // When to leave a mark behind what this thread committed, unless more has come.
+        let mut mark: Option<Instant> = None;
         while !turn.stopped {
             if turn.kicked && !turn.leading {
-                turn = self.lead(turn);
+                turn = self.lead(turn, false);
+                mark = Some(Instant::now() + MARK_DELAY);
+            } else if let Some(due) = mark.filter(|_| !turn.prepare) {
+                if Instant::now() < due {
+                    self.thread.wait_until(&mut turn, due);
+                } else {
+                    mark = None;
+                    MutexGuard::unlocked(&mut turn, || self.mark());
+                }
             } else if turn.prepare {
                 turn.prepare = false;
                 MutexGuard::unlocked(&mut turn, || self.prepare());
@@ -402,6 +412,17 @@ impl Committer {
             } else {
                 self.thread.wait(&mut turn);
             }
+        }
+    }
+
+    /// Leaves a mark, if nothing waits: the acknowledged are on their way, the disk has nothing better to do.
+    fn mark(&self) {
+        if self.filling.lock().is_idle()
+            && self.poison.get().is_none()
+            && let Err(failure) = self.log.mark()
+        {
+            self.latch(&failure);
+            self.kick();
         }
     }
 

@@ -65,6 +65,12 @@ pub trait Fs: Send + Sync + 'static {
 pub trait FsFile: Send + Sync {
     /// Writes all slices at `offset`, one after the other. After an error any part may be written.
     fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()>;
+    /// The same, and makes what it wrote durable, in one go; `None`, with nothing done, where that is no less work
+    /// than [`FsFile::write_all_at`] and [`FsFile::sync_data`].
+    fn write_through(&self, slices: &mut [IoSlice<'_>], offset: u64) -> Option<io::Result<()>> {
+        let _ = (slices, offset);
+        None
+    }
     /// Fills `buf` from `offset`; `UnexpectedEof` when the file is shorter.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
     /// Length in bytes.

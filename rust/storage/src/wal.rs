@@ -1,10 +1,11 @@
 //! The log in files: a chain of segments, each beginning where the one before was left.
 
+mod syncing;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -58,6 +59,8 @@ struct Tail {
     segment: Option<Arc<Segment>>,
     /// LSN behind everything written.
     end: Lsn,
+    /// Up to here the file was written before, if only with zeros.
+    ahead: Lsn,
 }
 
 impl FileWal {
@@ -85,6 +88,7 @@ impl FileWal {
             tail: Mutex::new(Tail {
                 segment: None,
                 end: manifest.synced(),
+                ahead: 0,
             }),
             manifest,
             filled: Arc::default(),
@@ -152,33 +156,6 @@ impl FileWal {
         segments.get(index).map(Arc::clone)
     }
 
-    /// Syncs `segment`, which makes everything below `end` synced.
-    ///
-    /// IMPORTANT: one at a time, and none after one that failed. The kernel tells of a failure once:
-    /// of two syncs the other would succeed, and prove nothing.
-    fn sync_segment(&self, segment: &Segment, end: Lsn) -> Result<(), Failure> {
-        let mut failed = self.sync_failed.lock();
-        if *failed {
-            return Err(Failure {
-                file: segment.path.clone(),
-                operation: "fdatasync",
-                source: std::io::Error::other("an earlier sync failed"),
-            });
-        }
-        if self.manifest.synced() >= end {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        let synced = segment.file.sync_data();
-        *failed = synced.is_err();
-        synced.during("fdatasync", &segment.path)?;
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.sync_nanos
-            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        self.manifest.note_synced(end);
-        Ok(())
-    }
-
     /// The segment for a group at `start`: the next one, when that was planned.
     fn segment_for(&self, tail: &mut Tail, start: Lsn) -> Result<Arc<Segment>, Failure> {
         let next = {
@@ -201,6 +178,11 @@ impl FileWal {
         let segment = Arc::new(reserve.open_at(base)?);
         self.segments.write().push(Arc::clone(&segment));
         tail.segment = Some(Arc::clone(&segment));
+        tail.ahead = if segment.birth.recycled {
+            segment.limit()
+        } else {
+            base
+        };
         self.filled.ring();
         Ok(segment)
     }
@@ -291,11 +273,18 @@ impl GroupLog for FileWal {
         let mut slices = Vec::with_capacity(1 + group.parts.len());
         slices.push(IoSlice::new(&head));
         slices.extend(group.parts.iter().map(|part| IoSlice::new(&part.bytes)));
-        segment.write(&mut slices, group.start)?;
-        tail.end = group.end;
         self.bytes
             .fetch_add(group.end - group.start, Ordering::Relaxed);
+        if sync && group.end <= tail.ahead && self.write_through(&segment, &mut slices, group)? {
+            tail.end = group.end;
+            return Ok(group.end);
+        }
+        segment.write(&mut slices, group.start)?;
+        tail.end = group.end;
         if sync {
+            if group.end > tail.ahead {
+                tail.ahead = segment.write_ahead(group.end)?;
+            }
             self.sync_segment(&segment, group.end)?;
         }
         Ok(group.end)

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use durastream_engine::storage::Lsn;
 use durastream_engine::{CompletionSink, Wake};
 use durastream_protocol::{Exchange, RequestHead};
 
@@ -75,6 +76,9 @@ pub(crate) enum Phase {
 
 /// One connection.
 pub(crate) struct Connection {
+    /// Its part in the count of connections, or of refusals. First, so that it is given back before the socket closes:
+    /// a peer that sees the end finds itself counted no more.
+    pub(crate) counted: Share,
     pub(crate) socket: Socket,
     pub(crate) input: Input,
     pub(crate) output: Output,
@@ -98,8 +102,6 @@ pub(crate) struct Connection {
     pub(crate) timer: Option<Instant>,
     /// A request was read, or is being refused: what follows cannot be HTTP/2.
     used: bool,
-    /// Its part in the count of connections, or of refusals.
-    pub(crate) counted: Share,
 }
 
 /// What a request head led to.
@@ -180,15 +182,22 @@ impl Connection {
         Ok(Fate::Again)
     }
 
-    /// Arranges the wake of a waiting exchange, under the name `token`.
-    pub(crate) fn register(&mut self, sink: &Arc<dyn CompletionSink>, name: u64) {
-        if let (Phase::Waiting { token, .. }, Some(exchange)) =
-            (&mut self.phase, &mut self.exchange)
-            && token.is_none()
-        {
-            *token = Some(name);
+    /// Arranges the wake of a waiting exchange, under the name `token`; gives the LSN when it only waits for the log,
+    /// which is then the caller's to watch.
+    pub(crate) fn register(&mut self, sink: &Arc<dyn CompletionSink>, name: u64) -> Option<Lsn> {
+        let (Phase::Waiting { token, .. }, Some(exchange)) = (&mut self.phase, &mut self.exchange)
+        else {
+            return None;
+        };
+        if token.is_some() {
+            return None;
+        }
+        *token = Some(name);
+        let awaited = exchange.awaits();
+        if awaited.is_none() {
             exchange.register(sink, name);
         }
+        awaited
     }
 
     /// Whether this wake is the one waited for; if so, the exchange is to be stepped.
@@ -196,8 +205,10 @@ impl Connection {
         if !matches!(self.phase, Phase::Waiting { token, .. } if token == Some(name)) {
             return false;
         }
-        if let (Wake::Failed(cause), Some(exchange)) = (wake, &mut self.exchange) {
-            exchange.fail(cause);
+        match (wake, &mut self.exchange) {
+            (Wake::Ready, Some(exchange)) => exchange.woken(),
+            (Wake::Failed(cause), Some(exchange)) => exchange.fail(cause),
+            (_, None) => {}
         }
         self.phase = Phase::Running;
         true

@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use durastream_engine::CompletionSink;
+use durastream_engine::{CompletionSink, Wake};
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
 use super::acceptor::Acceptor;
+use super::acks::Acks;
 use super::desk::{Desk, Share};
 use super::mailbox::{Accepted, Letters};
 use super::slots::{self, Slots, slot_of};
@@ -25,6 +26,8 @@ const EVENTS: usize = 1024;
 const REFUSALS: usize = 64;
 /// No token of a connection: generations have 31 bits.
 const LETTERS: u64 = u64::MAX;
+/// Names the wakes that [`Acks`] asked for. There is no such slot.
+const LOG: u64 = u64::MAX;
 
 /// One loop.
 pub(crate) struct EventLoop {
@@ -34,6 +37,7 @@ pub(crate) struct EventLoop {
     slots: Slots,
     timers: Timers,
     desk: Desk,
+    acks: Acks,
     /// Counts waits, to tell a late wake from the one waited for.
     waits: u32,
     /// Connections that have more to do, by token.
@@ -55,6 +59,7 @@ impl EventLoop {
             slots: Slots::default(),
             timers: Timers::default(),
             desk,
+            acks: Acks::default(),
             waits: 0,
             again: Vec::new(),
             spare: Letters::default(),
@@ -92,6 +97,7 @@ impl EventLoop {
                 }
             }
             self.overdue();
+            self.settle();
             self.hand_over();
             self.desk.chunks.forget();
             if let Some(until) = self.stop_at
@@ -230,10 +236,15 @@ impl EventLoop {
         let spare = std::mem::take(&mut self.spare);
         let mut letters = self.desk.mailbox.take(spare);
         for (name, wake) in letters.wakes.drain(..) {
-            if let Some(connection) = self.slots.get(slot_of(name))
-                && connection.woken(name, &wake)
-            {
-                self.turn(slot_of(name));
+            if name == LOG {
+                self.settle();
+                if let Wake::Failed(_) = wake {
+                    while let Some(name) = self.acks.any() {
+                        self.wake(name, &wake);
+                    }
+                }
+            } else {
+                self.wake(name, &wake);
             }
         }
         for (name, exchange) in letters.unblocked.drain(..) {
@@ -255,6 +266,24 @@ impl EventLoop {
             self.stop(until);
         }
         self.spare = letters;
+    }
+
+    /// Steps those whose LSN is durable.
+    fn settle(&mut self) {
+        while let Some(name) = {
+            let engine = self.desk.service.engine();
+            self.acks.due(|lsn| engine.is_durable(lsn))
+        } {
+            self.wake(name, &Wake::Ready);
+        }
+    }
+
+    fn wake(&mut self, name: u64, wake: &Wake) {
+        if let Some(connection) = self.slots.get(slot_of(name))
+            && connection.woken(name, wake)
+        {
+            self.turn(slot_of(name));
+        }
     }
 
     fn stop(&mut self, until: Instant) {
@@ -330,10 +359,16 @@ impl EventLoop {
         for slot in waiting.drain(..) {
             self.waits = self.waits.wrapping_add(1);
             let name = slots::token(slot, self.waits);
-            if let Some(connection) = self.slots.get(slot) {
-                connection.register(&self.sink, name);
+            if let Some(connection) = self.slots.get(slot)
+                && let Some(lsn) = connection.register(&self.sink, name)
+            {
+                self.acks.add(lsn, name);
             }
         }
         self.desk.waiting = waiting;
+        let engine = self.desk.service.engine();
+        if let Some(lsn) = self.acks.ask(|lsn| engine.is_durable(lsn)) {
+            engine.notify(lsn, &self.sink, LOG);
+        }
     }
 }

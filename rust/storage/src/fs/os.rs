@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::FallocateFlags;
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Fs, FsFile, Open};
 
@@ -130,13 +130,18 @@ fn held(file: File) -> io::Result<io::Error> {
     Ok(io::Error::new(io::ErrorKind::WouldBlock, text))
 }
 
-impl FsFile for OsFile {
-    fn write_all_at(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> io::Result<()> {
+impl OsFile {
+    fn write_all(
+        &self,
+        mut slices: &mut [IoSlice<'_>],
+        mut offset: u64,
+        flags: ReadWriteFlags,
+    ) -> io::Result<()> {
         // Empty slices at the front would make a write of nothing look like a refusal.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
             let batch = &slices[..slices.len().min(IOV_MAX)];
-            match rustix::io::pwritev(&self.0, batch, offset) {
+            match rustix::io::pwritev2(&self.0, batch, offset, flags) {
                 Ok(0) if batch.iter().all(|s| s.is_empty()) => {
                     let empty = batch.len();
                     slices = &mut slices[empty..];
@@ -151,6 +156,23 @@ impl FsFile for OsFile {
             }
         }
         Ok(())
+    }
+}
+
+impl FsFile for OsFile {
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.write_all(slices, offset, ReadWriteFlags::empty())
+    }
+
+    fn write_through(&self, slices: &mut [IoSlice<'_>], offset: u64) -> Option<io::Result<()>> {
+        // In several calls each would wait for the disk.
+        if slices.len() > IOV_MAX {
+            return None;
+        }
+        match self.write_all(slices, offset, ReadWriteFlags::DSYNC) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => None,
+            written => Some(written),
+        }
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
