@@ -12,6 +12,9 @@ from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
 from durastream._native_listener import NativeListener as NativeListener
+from durastream._native_stats import Distribution as Distribution
+from durastream._native_stats import ListenerStats as ListenerStats
+from durastream._native_stats import Stats as Stats
 from durastream._native_values import Offset as Offset
 from durastream._native_values import Retention as Retention
 from durastream._shapes import Backup, Examined, Fault, Frame, Repaired
@@ -23,9 +26,11 @@ __all__ = [
     "CommitFailure",
     "CompletionQueue",
     "CreateResult",
+    "Distribution",
     "Engine",
     "Exchange",
     "ListPage",
+    "ListenerStats",
     "NativeListener",
     "Offset",
     "Page",
@@ -39,6 +44,8 @@ __all__ = [
     "Watch",
     "dump",
     "examine",
+    "flush_logs",
+    "log_to_stderr",
     "repair",
     "STEP_NEED_BODY",
     "sweep",
@@ -226,83 +233,6 @@ class RecoveryReport:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
 @final
-class Stats:
-    """Counters of the engine and its log. Since opening, unless it says "now"."""
-
-    @property
-    def streams(self) -> int:
-        """Streams now, soft-deleted ones included."""
-    @property
-    def soft_deleted(self) -> int:
-        """Soft-deleted streams now."""
-    @property
-    def appends(self) -> int:
-        """Appends accepted, closes included."""
-    @property
-    def append_bytes(self) -> int:
-        """Payload bytes accepted."""
-    @property
-    def duplicates(self) -> int:
-        """Appends that were duplicates."""
-    @property
-    def refusals(self) -> int:
-        """Appends and creations refused."""
-    @property
-    def reads(self) -> int:
-        """Pages given."""
-    @property
-    def read_bytes(self) -> int:
-        """Payload bytes given."""
-    @property
-    def watches(self) -> int:
-        """Watches registered now."""
-    @property
-    def expired(self) -> int:
-        """Streams removed because they had expired."""
-    @property
-    def retention_trims(self) -> int:
-        """Trims that a retention asked for."""
-    @property
-    def groups(self) -> int:
-        """Commit groups written."""
-    @property
-    def frames(self) -> int:
-        """Frames written."""
-    @property
-    def log_bytes(self) -> int:
-        """Bytes written to the log, headers included."""
-    @property
-    def syncs(self) -> int:
-        """Syncs made."""
-    @property
-    def sync_nanos(self) -> int:
-        """Nanoseconds spent in them."""
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes waiting to be committed now."""
-    @property
-    def hot_bytes(self) -> int:
-        """Bytes kept for reads now."""
-    @property
-    def segments(self) -> int:
-        """Log segments in use now."""
-    @property
-    def recycled(self) -> int:
-        """Segments that were reused instead of created."""
-    @property
-    def checkpoints(self) -> int:
-        """Checkpoints written."""
-    @property
-    def checkpoint_lsn(self) -> int:
-        """Log address of the newest checkpoint."""
-    @property
-    def durable_lsn(self) -> int:
-        """Log address below which everything is acknowledged."""
-    @property
-    def end_lsn(self) -> int:
-        """Log address behind everything decided."""
-
-@final
 class CommitFailure:
     """Why something waited for will never be durable; its text is the message."""
 
@@ -484,3 +414,12 @@ class Exchange:
         """Do the blocking part. Releases the GIL."""
     def close(self) -> None:
         """End the exchange and withdraw its watches. Idempotent."""
+
+def log_to_stderr(level: str, json: bool) -> None:
+    """Have the native half write its log lines to standard error, from `level` on.
+
+    Only the first call of a process counts. Raises ValueError for an unknown level.
+    """
+
+def flush_logs() -> None:
+    """Return when what the native half has logged is written, or after a second."""

@@ -18,10 +18,14 @@ use crate::error::{CommitError, Failure, PushError, Trouble};
 use crate::filling::{Filling, REFERENCED};
 use crate::frame::{self, FrameHead, Placed};
 use crate::group::Group;
+use crate::histogram::Histogram;
 use crate::hot::Hot;
 use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
 use crate::{CommitObserver, Lsn};
+
+/// Groups of up to 2^8 bytes are counted together.
+const GROUP_BYTES_FROM: u32 = 8;
 
 /// Everything around committing.
 pub(crate) struct Committer {
@@ -47,6 +51,8 @@ pub(crate) struct Committer {
     thread: Condvar,
     pub(crate) groups: AtomicU64,
     pub(crate) frames: AtomicU64,
+    pub(crate) group_frames: Histogram,
+    pub(crate) group_bytes: Histogram,
 }
 
 /// Who is at it.
@@ -90,6 +96,8 @@ impl Committer {
             thread: Condvar::new(),
             groups: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            group_frames: Histogram::new(0),
+            group_bytes: Histogram::new(GROUP_BYTES_FROM),
             options,
             log,
             observer,
@@ -280,8 +288,10 @@ impl Committer {
 
     fn commit(&self, group: Group) -> Result<(), Failure> {
         let frames = group.frames;
+        let bytes = group.end - group.start;
+        let _span = tracing::debug_span!("commit_group", frames, bytes).entered();
         let backlog = self.log.backlog();
-        if let Some(delay) = self.brake.delay(backlog, group.end - group.start) {
+        if let Some(delay) = self.brake.delay(backlog, bytes) {
             thread::sleep(delay);
         }
         let end = self
@@ -291,6 +301,8 @@ impl Committer {
         self.hot.insert(group);
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.frames.fetch_add(frames.into(), Ordering::Relaxed);
+        self.group_frames.record(frames.into());
+        self.group_bytes.record(bytes);
         self.durable.store(end, Ordering::Release);
         self.observer.committed(end);
         Ok(())

@@ -16,6 +16,7 @@ use crate::cold;
 use crate::error::{During, Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
 use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
+use crate::histogram::Histogram;
 use crate::home::Home;
 use crate::log::{Export, GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
 use crate::manifest::{Manifest, ManifestFile};
@@ -45,8 +46,11 @@ pub(crate) struct FileWal {
     sync_failed: Mutex<bool>,
     bytes: AtomicU64,
     syncs: AtomicU64,
-    sync_nanos: AtomicU64,
+    sync_times: Histogram,
 }
+
+/// Syncs of up to 2^14 ns (16 us) are counted together.
+const SYNC_TIMES_FROM: u32 = 14;
 
 /// Where the next group goes.
 struct Tail {
@@ -86,7 +90,7 @@ impl FileWal {
             sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
-            sync_nanos: AtomicU64::new(0),
+            sync_times: Histogram::new(SYNC_TIMES_FROM),
         }
     }
 
@@ -233,8 +237,7 @@ impl FileWal {
         *failed = synced.is_err();
         synced.during("fdatasync", &segment.path)?;
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.sync_nanos
-            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.sync_times.record(begun.elapsed().as_nanos() as u64);
         self.manifest.note_synced(end);
         Ok(())
     }
@@ -450,7 +453,7 @@ impl GroupLog for FileWal {
         LogFigures {
             bytes: self.bytes.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
-            sync_nanos: self.sync_nanos.load(Ordering::Relaxed),
+            sync_times: self.sync_times.snapshot(),
             segments: (self.segments.read().len() + self.reserves.count()) as u64,
             recycled: self.reserves.recycled(),
         }
