@@ -137,7 +137,7 @@ proptest! {
             (line(), prop::collection::vec(field(), 0..4), body()), 1..4),
         faults in prop::collection::vec(
             (any::<prop::sample::Index>(), 0..3_u8,
-                prop::sample::select(b" \t\r\n\0:;,+-0123acxZ/?%\x7f\x80\xff".to_vec())),
+                prop::sample::select(b" \t\r\n\0:;,+-0123acxZ/?\x7f\x80\xff".to_vec())),
             0..3),
     ) {
         let text: String = requests
