@@ -107,17 +107,18 @@ impl Reader {
     }
 }
 
-/// Reads `bytes` whole and in pieces, and what was read once more from bytes made of it: always the same.
+/// Reads `bytes` whole and in pieces, and what was read once more from bytes made of it: always the same
+/// requests. What is refused may be so earlier when it comes in pieces.
 pub fn h1(bytes: &[u8]) {
-    let whole = requests(bytes, &[]);
+    let (whole, _) = requests(bytes, &[]);
     let step = usize::from(bytes.first().copied().unwrap_or(0) % 7) + 1;
     let cuts: Vec<usize> = (0..bytes.len()).step_by(step).collect();
-    assert_eq!(whole, requests(bytes, &cuts));
+    assert_eq!(whole, requests(bytes, &cuts).0);
     let mut again = Vec::new();
-    for request in &whole.0 {
+    for request in &whole {
         again.extend(encode(request));
     }
-    assert_eq!(requests(&again, &[]).0, whole.0);
+    assert_eq!(requests(&again, &[]).0, whole);
 }
 
 /// The request as bytes, framed as it was.
