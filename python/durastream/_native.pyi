@@ -12,6 +12,8 @@ from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
 from durastream._native_listener import NativeListener as NativeListener
+from durastream._native_stats import Distribution as Distribution
+from durastream._native_stats import ListenerStats as ListenerStats
 from durastream._native_stats import Stats as Stats
 from durastream._native_values import Offset as Offset
 from durastream._native_values import Retention as Retention
@@ -24,9 +26,11 @@ __all__ = [
     "CommitFailure",
     "CompletionQueue",
     "CreateResult",
+    "Distribution",
     "Engine",
     "Exchange",
     "ListPage",
+    "ListenerStats",
     "NativeListener",
     "Offset",
     "Page",
@@ -40,6 +44,8 @@ __all__ = [
     "Watch",
     "dump",
     "examine",
+    "flush_logs",
+    "log_to_stderr",
     "repair",
     "STEP_NEED_BODY",
     "sweep",
@@ -416,3 +422,12 @@ class Exchange:
         """Do the blocking part. Releases the GIL."""
     def close(self) -> None:
         """End the exchange and withdraw its watches. Idempotent."""
+
+def log_to_stderr(level: str, json: bool) -> None:
+    """Have the native half write its log lines to standard error, from `level` on.
+
+    Only the first call of a process counts. Raises ValueError for an unknown level.
+    """
+
+def flush_logs() -> None:
+    """Return when what the native half has logged is written, or after a second."""

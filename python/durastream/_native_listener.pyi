@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
-from durastream._native import Service
+from durastream._native import ListenerStats, Service
 
 @final
 class NativeListener:
@@ -30,12 +30,14 @@ class NativeListener:
         max_streams_per_connection: int | None = None,
         keep_alive: float | None = None,
         stall: float | None = None,
+        access_log: int = 0,
     ) -> NativeListener:
         """Listen and serve; port 0 takes a free one.
 
         `unix` is a socket to listen on as well, `tls` a certificate chain and its key as PEM files.
         `upstream` is the Unix socket of an HTTP/1.1 server that answers what is no operation of a
-        stream; `own_paths` go to it even when `/` is a base path.
+        stream; `own_paths` go to it even when `/` is a base path. One in `access_log` requests is
+        logged; 0: none.
 
         Raises OSError when it cannot listen, ValueError when the certificate cannot be used.
         """
@@ -50,6 +52,8 @@ class NativeListener:
 
         Raises ValueError when it cannot be used; the one before is served then.
         """
+    def stats(self) -> ListenerStats:
+        """Counters now."""
     def stop(self, grace: float) -> None:
         """End live reads, finish what is in flight within `grace`, close everything, return.
 

@@ -1,6 +1,21 @@
-"""What the native half counts."""
+"""Counters of `durastream._native`."""
 
+from collections.abc import Sequence
 from typing import final
+
+@final
+class Distribution:
+    """Values counted in buckets that double."""
+
+    @property
+    def bounds(self) -> Sequence[int]:
+        """Largest value of each bucket but the last, which has no bound."""
+    @property
+    def counts(self) -> Sequence[int]:
+        """Values in each bucket alone."""
+    @property
+    def sum(self) -> int:
+        """All values together."""
 
 @final
 class Stats:
@@ -79,8 +94,17 @@ class Stats:
     def end_lsn(self) -> int:
         """Log address behind everything decided."""
     @property
+    def sync_times(self) -> Distribution:
+        """Nanoseconds of each sync."""
+    @property
+    def group_frames(self) -> Distribution:
+        """Frames of each commit group."""
+    @property
+    def group_bytes(self) -> Distribution:
+        """Bytes of each commit group in the log."""
+    @property
     def sealed_lsn(self) -> int:
-        """Everything below this log address is in sealed files, or was dead."""
+        """Everything below is in sealed files, or was dead."""
     @property
     def sealed_files(self) -> int:
         """Sealed files now."""
@@ -89,13 +113,13 @@ class Stats:
         """Their bytes."""
     @property
     def sealed_live_bytes(self) -> int:
-        """Payload bytes in them that can still be read: an estimate."""
+        """Payload bytes in them that were alive when last asked: an estimate."""
     @property
     def sealing_backlog(self) -> int:
         """Full segments that wait to be sealed now."""
     @property
     def sealing_halted(self) -> str | None:
-        """Why sealing stands still, while it does."""
+        """Why sealing stands still, when it does."""
     @property
     def slowed_nanos(self) -> int:
         """Nanoseconds by which commits were delayed because sealing fell behind."""
@@ -104,10 +128,19 @@ class Stats:
         """Bytes written by sealing."""
     @property
     def compactions(self) -> int:
-        """How many times sealed files were merged, or removed."""
+        """Compactions done."""
     @property
     def compacted_bytes(self) -> int:
         """Bytes written by compaction."""
+    @property
+    def blocks_verified(self) -> int:
+        """Blocks of sealed files verified."""
+    @property
+    def reads_hot(self) -> int:
+        """Payloads read from memory."""
+    @property
+    def reads_cold(self) -> int:
+        """Payloads read from files."""
     @property
     def checkpoint_bytes(self) -> int:
         """Bytes of checkpoints written."""
@@ -120,3 +153,32 @@ class Stats:
     @property
     def space_amplification(self) -> float | None:
         """Bytes of sealed files for every payload byte in them that can still be read: an estimate."""
+
+@final
+class ListenerStats:
+    """Counters of the native listener. Since its start, unless it says "now"."""
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+    @property
+    def accepted(self) -> int:
+        """Connections accepted."""
+    @property
+    def refused(self) -> int:
+        """Of them, those over the limit."""
+    @property
+    def upload_bytes(self) -> int:
+        """Bytes of request bodies being received now."""
+    @property
+    def received_bytes(self) -> int:
+        """Bytes of request bodies received."""
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes of answers' bodies sent."""
+    @property
+    def answer_times(self) -> Sequence[tuple[str, Distribution]]:
+        """Nanoseconds from a request's head to its answer's, by operation."""
+    @property
+    def statuses(self) -> Sequence[tuple[int, int]]:
+        """Answers by status."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, TypedDict, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from urllib.parse import unquote_to_bytes
 
 from durastream import _listing, _native
@@ -20,6 +21,10 @@ from durastream.aio import AsyncLogEngine
 from durastream.engine import LogEngine
 from durastream.errors import EngineClosed
 
+if TYPE_CHECKING:
+    from durastream._metrics import Metrics
+
+METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -55,6 +60,7 @@ def create_app(
     engine: LogEngine | AsyncLogEngine | _native.Engine,
     *,
     probes: bool = False,
+    metrics: bool = False,
     listing: bool = False,
     max_upload_bytes: int = 1 << 30,
     write_timeout: float | None = 60.0,
@@ -62,11 +68,11 @@ def create_app(
 ) -> DurableStreams:
     """An ASGI 3 application that serves the streams of `engine`. It never closes the engine.
 
-    `probes` adds `/health` and `/ready`. `listing` adds `/__durastream/streams`, which tells the paths
-    of all streams to whoever asks (docs/protocol-extensions.md). `max_upload_bytes` bounds the request
-    bodies that are being received at once, all together; further ones are answered 503.
-    `write_timeout` ends a response whose client takes nothing for so many seconds; `None` leaves that
-    to the server.
+    `probes` adds `/health` and `/ready`, `metrics` adds `/metrics` (docs/metrics.md). `listing` adds
+    `/__durastream/streams`, which tells the paths of all streams to whoever asks
+    (docs/protocol-extensions.md). `max_upload_bytes` bounds the request bodies that are being received
+    at once, all together; further ones are answered 503. `write_timeout` ends a response whose client
+    takes nothing for so many seconds; `None` leaves that to the server.
 
     Raises ValueError when a base path cannot be used. Call `shut_down` on the result before the
     server waits for its connections to end, so that live reads answer at once.
@@ -74,6 +80,7 @@ def create_app(
     return DurableStreams(
         engine,
         probes=probes,
+        metrics=metrics,
         listing=listing,
         max_upload_bytes=max_upload_bytes,
         write_timeout=write_timeout,
@@ -89,6 +96,7 @@ class DurableStreams:
         engine: LogEngine | AsyncLogEngine | _native.Engine,
         *,
         probes: bool,
+        metrics: bool,
         listing: bool,
         max_upload_bytes: int,
         write_timeout: float | None,
@@ -98,6 +106,7 @@ class DurableStreams:
         self._options = options
         self._probes = probes
         self._listing = listing
+        self._tells_metrics = metrics
         self._service: _native.Service | None = None
         self.max_upload_bytes = max_upload_bytes
         self.write_timeout = write_timeout
@@ -178,7 +187,16 @@ class DurableStreams:
         """Whether a path is one of the few beside the protocol's."""
         if path == _listing.PATH:
             return self._listing
+        if path == b"/metrics":
+            return self._tells_metrics
         return self._probes and path in (b"/health", b"/ready")
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What `/metrics` tells; a server of this application adds its listener's figures."""
+        from durastream._metrics import Metrics  # noqa: PLC0415  (only who asks needs prometheus_client)
+
+        return Metrics(lambda: self._native_engine().stats(), self._unready)
 
     async def _tell(self, path: bytes, scope: Scope, send: Send) -> None:
         method = scope["method"]
@@ -187,6 +205,9 @@ class DurableStreams:
                 405, "Method not allowed", f"This path does not take {method}; use GET or HEAD."
             )
             await _respond(send, status, [*fields, (b"allow", b"GET, HEAD, OPTIONS")], body)
+            return
+        if path == b"/metrics":
+            await self._tell_metrics(send, bodiless=method == "HEAD")
             return
         status, answer = 200, {"status": "ok"}
         if path == _listing.PATH:
@@ -204,16 +225,29 @@ class DurableStreams:
             # Reads, deletions and trims go on.
             answer = {"status": "full", "reason": full}
         body = json.dumps(answer, ensure_ascii=False).encode()
-        # With the CORS and security fields that every response has.
-        _, fields, _ = self.service.problem(status, "", "")
-        headers = [
-            field for field in fields if field[0] not in (b"content-type", b"content-length")
-        ]
-        headers += [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        headers = self._fields(status, b"application/json", len(body))
         await _respond(send, status, headers, b"" if method == "HEAD" else body)
+
+    async def _tell_metrics(self, send: Send, *, bodiless: bool) -> None:
+        try:
+            status, kind, body = 200, METRICS_TYPE, self.metrics.text()
+        except EngineClosed as error:
+            status, fields, body = self.service.problem(503, "The log is closed", str(error))
+            await _respond(send, status, fields, b"" if bodiless else body)
+            return
+        headers = self._fields(status, kind, len(body))
+        await _respond(send, status, headers, b"" if bodiless else body)
+
+    def _fields(self, status: int, content_type: bytes, length: int) -> list[tuple[bytes, bytes]]:
+        """With the CORS and security fields that every response has."""
+        _, fields, _ = self.service.problem(status, "", "")
+        own = (b"content-type", b"content-length")
+        headers = [field for field in fields if field[0] not in own]
+        return [
+            *headers,
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % length),
+        ]
 
     def _unready(self) -> str | None:
         if self.shutting_down:

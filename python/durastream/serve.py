@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from durastream import __version__, _logs, serve_native
+from durastream._native import flush_logs
+from durastream._tally import Observed, Tally
 from durastream.asgi import create_app
 from durastream.engine import LogEngine
 from durastream.errors import DurableStreamError
@@ -46,6 +48,8 @@ def serve(settings: Settings) -> int:
             return _run(settings, _open(settings), sock, tls)
     except ServeError as error:
         return _fail(str(error))
+    finally:
+        flush_logs()
 
 
 class ServeError(Exception):
@@ -118,6 +122,7 @@ def _app(settings: Settings, engine: LogEngine) -> DurableStreams:
         return create_app(
             engine,
             probes=True,
+            metrics=True,
             listing=settings.listing == "on",
             max_upload_bytes=settings.max_upload,
             write_timeout=None,
@@ -159,7 +164,12 @@ def _run(
     settings: Settings, engine: LogEngine, sock: socket.socket, tls: ssl.SSLContext | None
 ) -> int:
     app = _app(settings, engine)
-    listener = Listener(app, [sock], limits=_limits(settings, app), tls=tls)
+    tally = Tally()
+    observed = Observed(app, tally, app.service.routes, settings.access_every)
+    listener = Listener(observed, [sock], limits=_limits(settings, app), tls=tls)
+    app.metrics.listeners["hypercorn"] = lambda: tally.snapshot(
+        listener.connections, listener.accepted, listener.refused, app.upload_bytes
+    )
     banner = _banner(settings, "http" if tls is None else "https", sock.getsockname()[1])
     reload = (
         None if tls is None else partial(tls.load_cert_chain, settings.tls_cert, settings.tls_key)

@@ -42,6 +42,7 @@ def start(settings: Settings, app: DurableStreams, upstream: str) -> NativeListe
         max_streams_per_connection=settings.max_requests_per_connection,
         keep_alive=settings.keep_alive,
         stall=settings.stall_timeout,
+        access_log=settings.access_every,
     )
 
 
@@ -56,6 +57,7 @@ def run(
     with control_socket(str(settings.data)) as (sock, path):
         behind = Listener(Behind(app), [sock], limits=limits)
         native = start(settings, app, path)
+        app.metrics.listeners["native"] = native.stats
         return trio.run(_serve, app, native, behind, limits.grace, banner(native.port), close)
 
 

@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PREFIX = "DURASTREAM_"
+SAMPLED_EVERY = 100
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
+ACCESS_LOGS = ("off", "sampled", "full")
 LISTENERS = ("native", "hypercorn")
 FRAME_BYTES = 128 << 20
 """The engine's default for `frame_bytes`."""
@@ -229,6 +231,8 @@ SETTINGS: tuple[Setting, ...] = (
     *_table(
         LOGGING,
         ("log_level", _one_of(LOG_LEVELS), "info", "LEVEL", f"least to log: {', '.join(LOG_LEVELS)}"),
+        ("access_log", _one_of(ACCESS_LOGS), "off", "WHICH",
+         "requests to log: off, sampled (one in 100), full"),
         ("log_format", _one_of(LOG_FORMATS), "text", "FORMAT", "text or json, one line each, on stderr"),
     ),
 )  # fmt: skip
@@ -261,6 +265,11 @@ class Settings:
         limits.setdefault("frame_bytes", min(max(2 * self.max_body, FRAME_BYTES), MAX_FRAME_BYTES))
         limits.setdefault("pending_bytes", 2 * limits["frame_bytes"])
         return limits
+
+    @property
+    def access_every(self) -> int:
+        """One in so many requests is logged; 0: none."""
+        return {"off": 0, "sampled": SAMPLED_EVERY, "full": 1}[self.access_log]
 
     def _check_together(self) -> None:
         if (self.tls_cert is None) != (self.tls_key is None):

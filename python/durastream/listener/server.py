@@ -86,6 +86,10 @@ class Listener:
         self._accepting = trio.CancelScope()
         self._serving = trio.CancelScope()
         self._stopping = False
+        self.accepted = 0
+        """Connections accepted, those over the limit included."""
+        self.refused = 0
+        """Connections over the limit."""
 
     @property
     def connections(self) -> int:
@@ -142,9 +146,11 @@ class Listener:
                     log.warning("cannot accept a connection: %s", error)
                     await trio.sleep(RETRY_ACCEPT)
                 continue
+            self.accepted += 1
             if len(self._connections) < self.limits.max_connections:
                 connections.start_soon(self._guarded, sock)
             else:
+                self.refused += 1
                 await self._refusals.acquire()
                 connections.start_soon(self._refuse, sock)
 

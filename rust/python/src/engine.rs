@@ -17,8 +17,9 @@ use crate::errors::{self, Raise};
 use crate::pending::{Outcome, Pending, at_index};
 use crate::process::{OpenLog, PerProcess};
 use crate::retention::Retention;
+use crate::stats::Stats;
 use crate::tools::Backup;
-use crate::values::{ListPage, RecoveryReport, Stats};
+use crate::values::{ListPage, RecoveryReport};
 use crate::{input, offset, options};
 
 /// From this body size on, an append is decided without the GIL: validation takes a while.

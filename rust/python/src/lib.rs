@@ -11,6 +11,7 @@ mod errors;
 mod exchange;
 mod input;
 mod listener;
+mod logs;
 mod offset;
 mod options;
 mod page;
@@ -20,6 +21,7 @@ mod queue;
 mod reader;
 mod retention;
 mod service;
+mod stats;
 mod tools;
 mod values;
 
@@ -37,6 +39,8 @@ mod _native {
     #[pymodule_export]
     use crate::listener::NativeListener;
     #[pymodule_export]
+    use crate::logs::{flush_logs, log_to_stderr};
+    #[pymodule_export]
     use crate::offset::Offset;
     #[pymodule_export]
     use crate::page::Page;
@@ -51,9 +55,11 @@ mod _native {
     #[pymodule_export]
     use crate::service::Service;
     #[pymodule_export]
+    use crate::stats::{Distribution, ListenerStats, Stats};
+    #[pymodule_export]
     use crate::tools::{dump, examine, repair, sweep};
     #[pymodule_export]
-    use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, Stats, StreamInfo};
+    use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, StreamInfo};
 
     /// Adds the numbers that [`Exchange::step`] answers with.
     #[pymodule_init]

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::input;
 use crate::process::PerProcess;
 use crate::service::Service;
+use crate::stats::ListenerStats;
 
 /// An HTTP/1.1 and HTTP/2 listener on threads of its own.
 #[pyclass(frozen, module = "durastream._native")]
@@ -21,7 +22,7 @@ impl NativeListener {
     #[pyo3(signature = (
         service, host, port, *, unix=None, tls=None, upstream=None, own_paths=Vec::new(), loops=None,
         max_connections=None, max_header_bytes=None, max_upload_bytes=None,
-        max_streams_per_connection=None, keep_alive=None, stall=None,
+        max_streams_per_connection=None, keep_alive=None, stall=None, access_log=0,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -42,6 +43,7 @@ impl NativeListener {
         max_streams_per_connection: Option<usize>,
         keep_alive: Option<f64>,
         stall: Option<f64>,
+        access_log: u32,
     ) -> PyResult<Self> {
         let seconds = |given: Option<f64>| given.map(input::seconds).transpose();
         let mut limits = Limits::default();
@@ -52,6 +54,7 @@ impl NativeListener {
         limits.max_streams_per_connection =
             max_streams_per_connection.unwrap_or(limits.max_streams_per_connection);
         limits.keep_alive = seconds(keep_alive)?.unwrap_or(limits.keep_alive);
+        limits.access_log = access_log;
         limits.stall = seconds(stall)?.unwrap_or(limits.stall);
         let at = Address {
             host,
@@ -85,6 +88,11 @@ impl NativeListener {
     #[getter]
     fn connections(&self) -> PyResult<usize> {
         Ok(self.0.get()?.connections())
+    }
+
+    /// Counts now.
+    fn stats(&self) -> PyResult<ListenerStats> {
+        Ok(self.0.get()?.stats().into())
     }
 
     /// Finishes what is in flight within `grace` seconds, then closes everything and returns.

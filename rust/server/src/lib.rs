@@ -10,7 +10,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod asked;
 mod date;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod h1;
 mod limits;
 mod listener;
@@ -19,8 +22,10 @@ mod refusal;
 mod routes;
 mod side;
 mod socket;
+mod tally;
 
 pub use limits::Limits;
 pub use listener::{Address, Listener, StartError};
 pub use routes::Upstream;
 pub use side::tls::{TlsError, TlsFiles};
+pub use tally::ListenerStats;

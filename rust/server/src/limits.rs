@@ -24,6 +24,8 @@ pub struct Limits {
     pub linger: Duration,
     /// How much of it is read and dropped, in bytes; default 1 GiB.
     pub linger_bytes: u64,
+    /// Logs one in so many requests (per loop), as an event of target `durastream.access`; default 0: none.
+    pub access_log: u32,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             linger: Duration::from_secs(30),
             linger_bytes: 1 << 30,
+            access_log: 0,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::loops::mailbox::Mailbox;
 use crate::routes::{Routes, Upstream};
 use crate::side::tls::{Certificate, TlsError, TlsFiles};
 use crate::side::{self, Order};
+use crate::tally::{ListenerStats, Tally};
 use crate::{Limits, side::Room};
 
 /// Where to listen.
@@ -73,6 +75,8 @@ pub struct Listener {
     loops: Vec<Arc<Mailbox>>,
     sides: Mutex<Vec<UnboundedSender<Order>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Two for each loop: its own, and that of the thread beside it.
+    tallies: Vec<[Arc<Tally>; 2]>,
 }
 
 impl Listener {
@@ -94,6 +98,7 @@ impl Listener {
         let loops = (0..limits.loops.max(1))
             .map(|_| Mailbox::open().map(Arc::new))
             .collect::<io::Result<Vec<_>>>()?;
+        let tallies = loops.iter().map(|_| Default::default()).collect();
         // Before the threads: if one cannot be started, dropping this stops the others.
         let listener = Self {
             service,
@@ -103,6 +108,7 @@ impl Listener {
             loops,
             sides: Mutex::default(),
             threads: Mutex::default(),
+            tallies,
         };
         let acceptor = Acceptor::new(sockets, listener.loops.clone());
         listener.spawn(acceptor, &limits, &Arc::new(Routes::new(upstream)))?;
@@ -117,12 +123,14 @@ impl Listener {
     ) -> Result<(), StartError> {
         let blocking = blocking::start()?;
         let mut acceptor = Some(acceptor);
-        for mailbox in &self.loops {
+        for (mailbox, tallies) in self.loops.iter().zip(&self.tallies) {
+            let [own, beside] = tallies;
             let local = self.address.to_string();
             let room = Room::furnish(
                 self.service.clone(),
                 Arc::clone(limits),
                 Arc::clone(&self.counts),
+                Arc::clone(beside),
                 Arc::clone(routes),
                 self.certificate.clone(),
                 Arc::clone(mailbox),
@@ -135,6 +143,7 @@ impl Listener {
                 self.service.clone(),
                 Arc::clone(limits),
                 Arc::clone(&self.counts),
+                Arc::clone(own),
                 Arc::clone(routes),
                 Arc::clone(mailbox),
                 blocking.clone(),
@@ -157,9 +166,18 @@ impl Listener {
 
     /// Connections open now.
     pub fn connections(&self) -> usize {
-        self.counts
-            .connections
-            .load(std::sync::atomic::Ordering::Relaxed)
+        self.counts.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts now.
+    pub fn stats(&self) -> ListenerStats {
+        let counts = &self.counts;
+        let tallies = self.tallies.iter().flatten().map(|tally| &**tally);
+        ListenerStats {
+            connections: counts.connections.load(Ordering::Relaxed) as u64,
+            upload_bytes: counts.uploads.load(Ordering::Relaxed) as u64,
+            ..ListenerStats::of(tallies)
+        }
     }
 
     /// Reads the certificate again, for connections to come. On an error it goes on with what it has.

@@ -27,6 +27,16 @@ impl Plain {
         }
     }
 
+    /// Who is at the other end, for people.
+    pub(crate) fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .map_or_else(|_| "-".to_owned(), |address| address.to_string()),
+            Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+
     fn shutdown_write(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),

@@ -18,6 +18,7 @@ use crate::error::{CommitError, Failure, PushError, Trouble};
 use crate::filling::{Filling, REFERENCED};
 use crate::frame::{self, FrameHead, Placed};
 use crate::group::Group;
+use crate::histogram::Histogram;
 use crate::hot::Hot;
 use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
@@ -25,6 +26,8 @@ use crate::{CommitObserver, Lsn};
 
 /// How long a busy log may go without a mark: what is committed for those who do not wait comes in bursts.
 const MARK_DELAY: Duration = Duration::from_millis(2);
+/// Groups of up to 2^8 bytes are counted together.
+const GROUP_BYTES_FROM: u32 = 8;
 
 /// Everything around committing.
 pub(crate) struct Committer {
@@ -50,6 +53,8 @@ pub(crate) struct Committer {
     thread: Condvar,
     pub(crate) groups: AtomicU64,
     pub(crate) frames: AtomicU64,
+    pub(crate) group_frames: Histogram,
+    pub(crate) group_bytes: Histogram,
 }
 
 /// Who is at it.
@@ -93,6 +98,8 @@ impl Committer {
             thread: Condvar::new(),
             groups: AtomicU64::new(0),
             frames: AtomicU64::new(0),
+            group_frames: Histogram::new(0),
+            group_bytes: Histogram::new(GROUP_BYTES_FROM),
             options,
             log,
             observer,
@@ -280,8 +287,10 @@ impl Committer {
 
     fn commit(&self, group: Group) -> Result<(), Failure> {
         let frames = group.frames;
+        let bytes = group.end - group.start;
+        let _span = tracing::debug_span!("commit_group", frames, bytes).entered();
         let backlog = self.log.backlog();
-        if let Some(delay) = self.brake.delay(backlog, group.end - group.start) {
+        if let Some(delay) = self.brake.delay(backlog, bytes) {
             thread::sleep(delay);
         }
         let end = self
@@ -291,6 +300,8 @@ impl Committer {
         self.hot.insert(group);
         self.groups.fetch_add(1, Ordering::Relaxed);
         self.frames.fetch_add(frames.into(), Ordering::Relaxed);
+        self.group_frames.record(frames.into());
+        self.group_bytes.record(bytes);
         self.durable.store(end, Ordering::Release);
         self.observer.committed(end);
         Ok(())

@@ -25,6 +25,7 @@ pub mod fs;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
+mod histogram;
 mod home;
 mod hot;
 pub mod inspect;
@@ -55,6 +56,7 @@ mod window;
 pub use backup::BackupReport;
 pub use error::{BackupError, CommitError, CompactError, OpenError, PushError, ReadError};
 pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
+pub use histogram::{Distribution, Histogram};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
 pub use sealed::History;

@@ -10,6 +10,7 @@ use crate::ballast::Space;
 use crate::error::{Failure, OpenError, ReadError, Trouble};
 use crate::frame::{Frame, FrameRef};
 use crate::group::Group;
+use crate::histogram::Distribution;
 use crate::home::Home;
 use crate::manifest::SegmentEntry;
 
@@ -39,11 +40,11 @@ pub(crate) struct Replayed {
 }
 
 /// Counters of a log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LogFigures {
     pub(crate) bytes: u64,
     pub(crate) syncs: u64,
-    pub(crate) sync_nanos: u64,
+    pub(crate) sync_times: Distribution,
     pub(crate) segments: u64,
     pub(crate) recycled: u64,
 }

@@ -1,6 +1,6 @@
 //! Figures of a running store and of its recovery.
 
-use crate::Lsn;
+use crate::{Distribution, Lsn};
 
 /// What recovery found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,12 @@ pub struct StoreStats {
     pub sync_nanos: u64,
     /// Bytes of checkpoints written.
     pub checkpoint_bytes: u64,
+    /// Nanoseconds of each.
+    pub sync_times: Distribution,
+    /// Frames of each group.
+    pub group_frames: Distribution,
+    /// Bytes of each group in the log.
+    pub group_bytes: Distribution,
     /// Bytes waiting to be committed now.
     pub pending_bytes: u64,
     /// Bytes kept for hot reads now.

@@ -18,6 +18,7 @@ use crate::cold;
 use crate::error::{During, Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
 use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
+use crate::histogram::Histogram;
 use crate::home::Home;
 use crate::log::{Export, GroupLog, LogFigures, LogRead, Replayed, Room, Visit};
 use crate::manifest::{Manifest, ManifestFile};
@@ -50,8 +51,11 @@ pub(crate) struct FileWal {
     sync_failed: Mutex<bool>,
     bytes: AtomicU64,
     syncs: AtomicU64,
-    sync_nanos: AtomicU64,
+    sync_times: Histogram,
 }
+
+/// Syncs of up to 2^14 ns (16 us) are counted together.
+const SYNC_TIMES_FROM: u32 = 14;
 
 /// Where the next group goes.
 struct Tail {
@@ -97,7 +101,7 @@ impl FileWal {
             sync_failed: Mutex::new(false),
             bytes: AtomicU64::new(0),
             syncs: AtomicU64::new(0),
-            sync_nanos: AtomicU64::new(0),
+            sync_times: Histogram::new(SYNC_TIMES_FROM),
         }
     }
 
@@ -387,7 +391,7 @@ impl GroupLog for FileWal {
         LogFigures {
             bytes: self.bytes.load(Ordering::Relaxed),
             syncs: self.syncs.load(Ordering::Relaxed),
-            sync_nanos: self.sync_nanos.load(Ordering::Relaxed),
+            sync_times: self.sync_times.snapshot(),
             segments: (self.segments.read().len() + self.reserves.count()) as u64,
             recycled: self.reserves.recycled(),
         }

@@ -164,7 +164,7 @@ impl Chunks {
                 let name = text.split(|byte| *byte == b':').next().unwrap_or_default();
                 if name.len() == text.len()
                     || name.is_empty()
-                    || !name.iter().all(u8::is_ascii_graphic)
+                    || !name.iter().all(|byte| is_token(*byte))
                 {
                     return Err(BadChunk("a trailer field is none"));
                 }
@@ -175,6 +175,11 @@ impl Chunks {
         }
         Ok(())
     }
+}
+
+/// Whether a byte may stand in a field's name (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Hexadecimal digits, then nothing or an extension, which is ignored.

@@ -14,8 +14,10 @@ use super::input::{Fill, Input};
 use super::output::Output;
 use super::relay::{Handover, Relay};
 use crate::Limits;
+use crate::asked::Asked;
 use crate::loops::desk::{Desk, Share};
 use crate::socket::{Plain, Socket};
+use crate::tally::Operation;
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 section 3.4), as far as it looks like a head.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -85,6 +87,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     pub(crate) exchange: Option<Box<Exchange>>,
     pub(crate) relay: Option<Box<Relay>>,
+    /// The request, as it is counted.
+    pub(super) asked: Asked,
     pub(crate) framing: Framing,
     /// What is left of the request body.
     pub(crate) body: Body,
@@ -126,6 +130,7 @@ impl Connection {
             },
             exchange: None,
             relay: None,
+            asked: Asked::nothing(now),
             framing: Framing::default(),
             body: Body::Ended,
             collected: Vec::new(),
@@ -332,13 +337,15 @@ impl Connection {
             authority: &desk.local,
         };
         let opened = head::parse(raw, place, |head, target, framing| {
-            open(desk, head, target).map(|opened| (opened, framing))
+            let asked = ask(desk, &self.socket, head, target, framing.http11);
+            open(desk, head, target).map(|opened| (opened, framing, asked))
         });
         self.scan = Scan::default();
         self.input.consume(end);
         match opened.and_then(|opened| opened) {
             Err(refused) => self.refuse_head(desk, refused),
-            Ok((opened, framing)) => {
+            Ok((opened, framing, asked)) => {
+                self.asked = asked;
                 self.framing = framing;
                 self.body = Body::of(framing.length);
                 self.close = !framing.keep_alive;
@@ -348,7 +355,10 @@ impl Connection {
                         self.phase = Phase::Running;
                         Ok(Flow::Go)
                     }
-                    Opened::Elsewhere(handover) => Ok(self.hand_over(desk, *handover, framing)),
+                    Opened::Elsewhere(handover) => {
+                        self.asked.operation = Operation::Other;
+                        Ok(self.hand_over(desk, *handover, framing))
+                    }
                 }
             }
         }
@@ -358,6 +368,14 @@ impl Connection {
         // The request before it had a framing of its own.
         self.framing = Framing::default();
         self.used = true;
+        let unknown = ("-", "-", "-");
+        self.asked = Asked::new(
+            Operation::Other,
+            desk.now,
+            desk.sampler.takes(),
+            unknown,
+            || self.socket.plain().peer(),
+        );
         self.refuse(desk, refused)
     }
 
@@ -374,6 +392,15 @@ impl Connection {
         let response = desk.service.problem(refused.status, title, refused.detail);
         self.respond(desk, response)
     }
+}
+
+fn ask(desk: &Desk, socket: &Socket, head: &RequestHead<'_>, target: &str, http11: bool) -> Asked {
+    let version = if http11 { "1.1" } else { "1.0" };
+    let told = (head.method, target, version);
+    let operation = Operation::of(head.method, head.query);
+    Asked::new(operation, desk.now, desk.sampler.takes(), told, || {
+        socket.plain().peer()
+    })
 }
 
 fn open(desk: &Desk, head: &RequestHead<'_>, target: &str) -> Result<Opened, Refused> {

@@ -93,7 +93,9 @@ impl Connection {
         self.encode_head(desk, &response);
         let silent = self.framing.is_head || matches!(response.status, 204 | 304);
         let body = if silent { Vec::new() } else { response.body };
-        if body.iter().map(Bytes::len).sum::<usize>() <= COPIED_BYTES {
+        let size = body.iter().map(Bytes::len).sum();
+        self.asked.sent(&desk.tally, size);
+        if size <= COPIED_BYTES {
             for piece in &body {
                 desk.out.extend_from_slice(piece);
             }
@@ -127,6 +129,7 @@ impl Connection {
         if data.is_empty() {
             return;
         }
+        self.asked.sent(&desk.tally, data.len());
         if !self.chunked {
             self.output.push(data);
         } else if let Some(whole) = desk.chunks.whole(&data) {
@@ -145,6 +148,7 @@ impl Connection {
     }
 
     fn encode_head(&mut self, desk: &mut Desk, response: &Response) {
+        self.asked.answered(&desk.tally, response.status, desk.now);
         let manner = self.manner(desk);
         let fields = response
             .headers
@@ -182,6 +186,7 @@ impl Connection {
     /// The answer is out (or queued): on to the next request, or to the end.
     pub(super) fn finish(&mut self, desk: &Desk) {
         self.exchange = None;
+        self.asked.finished();
         self.since = desk.now;
         if !self.close {
             if self.body.ended() {

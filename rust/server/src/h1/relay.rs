@@ -176,6 +176,7 @@ impl Connection {
         let silent = self.framing.is_head || matches!(status, 204 | 304);
         let framed = silent || fields.contains_key(header::CONTENT_LENGTH);
         self.frame_chunks(framed);
+        self.asked.answered(&desk.tally, status, desk.now);
         let manner = self.manner(desk);
         let fields = fields
             .iter()
@@ -212,6 +213,7 @@ impl Connection {
             }
         }
         if !data.is_empty() {
+            self.asked.received(&desk.tally, data.len());
             self.relay_piece(Piece::Data(Bytes::from(data)));
             return Ok(Flow::Go);
         }

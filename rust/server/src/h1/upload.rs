@@ -24,7 +24,7 @@ impl Connection {
             let whole = Bytes::copy_from_slice(whole);
             self.input.consume(left);
             self.body = Body::Ended;
-            self.take_body(whole);
+            self.take_body(desk, whole);
             return Ok(Flow::Go);
         }
         if let Body::Length(left) = self.body
@@ -63,7 +63,7 @@ impl Connection {
             self.release_body();
             // The log may keep it for readers: not with room that nobody uses.
             whole.shrink_to_fit();
-            self.take_body(Bytes::from(whole));
+            self.take_body(desk, Bytes::from(whole));
             return Ok(Flow::Go);
         }
         let upload = self
@@ -85,7 +85,8 @@ impl Connection {
         })
     }
 
-    fn take_body(&mut self, body: Bytes) {
+    fn take_body(&mut self, desk: &Desk, body: Bytes) {
+        self.asked.received(&desk.tally, body.len());
         if let Some(exchange) = &mut self.exchange {
             exchange.body(body);
         }

@@ -11,10 +11,12 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::blocking::Job;
 use super::mailbox::Mailbox;
 use crate::Limits;
+use crate::asked::Sampler;
 use crate::date::Clock;
 use crate::h1::chunks::Framed;
 use crate::routes::Routes;
 use crate::side::Order;
+use crate::tally::Tally;
 
 /// Bytes read from a socket at once.
 const SCRATCH_BYTES: usize = 64 << 10;
@@ -70,6 +72,8 @@ pub(crate) struct Desk {
     pub(crate) service: Service,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) sampler: Sampler,
     pub(crate) routes: Arc<Routes>,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) blocking: Sender<Job>,
@@ -102,6 +106,7 @@ impl Desk {
         service: Service,
         limits: Arc<Limits>,
         counts: Arc<Counts>,
+        tally: Arc<Tally>,
         routes: Arc<Routes>,
         mailbox: Arc<Mailbox>,
         blocking: Sender<Job>,
@@ -109,9 +114,11 @@ impl Desk {
         local: String,
     ) -> Self {
         Self {
+            sampler: Sampler::new(limits.access_log),
             service,
             limits,
             counts,
+            tally,
             routes,
             mailbox,
             blocking,

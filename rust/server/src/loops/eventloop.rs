@@ -153,9 +153,11 @@ impl EventLoop {
         let (counted, refused) = match accepted.counted {
             Some(counted) => (counted, false),
             None => {
+                self.desk.tally.accepted();
                 let mut counted = Share::new(counts, |counts| &counts.connections);
                 let refused = counted.resize(1) > self.desk.limits.max_connections;
                 if refused {
+                    self.desk.tally.refused();
                     counted = Share::new(counts, |counts| &counts.refusals);
                     // Who begins with a handshake cannot be told.
                     if counted.resize(1) > REFUSALS || accepted.tls {

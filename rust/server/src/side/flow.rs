@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use durastream_protocol::Response;
@@ -12,6 +13,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header, request};
 use tokio::time::timeout;
 
 use super::Room;
+use crate::asked::Asked;
 use crate::loops::desk::Share;
 use crate::refusal;
 
@@ -102,6 +104,7 @@ impl Body {
             return Ok(None);
         };
         self.stream.flow_control().release_capacity(piece.len())?;
+        self.room.tally.received(piece.len());
         Ok(Some(piece))
     }
 }
@@ -110,15 +113,17 @@ impl Body {
 pub(super) struct Outlet {
     room: Rc<Room>,
     respond: SendResponse<Bytes>,
+    asked: Asked,
     /// The body of the answer, once its head was sent.
     body: Option<SendStream<Bytes>>,
 }
 
 impl Outlet {
-    pub(super) fn new(room: Rc<Room>, respond: SendResponse<Bytes>) -> Self {
+    pub(super) fn new(room: Rc<Room>, respond: SendResponse<Bytes>, asked: Asked) -> Self {
         Self {
             room,
             respond,
+            asked,
             body: None,
         }
     }
@@ -151,10 +156,16 @@ impl Outlet {
         mut head: http::Response<()>,
         ends: bool,
     ) -> Result<(), Over> {
+        let status = head.status().as_u16();
+        self.asked
+            .answered(&self.room.tally, status, Instant::now());
         if let Ok(date) = HeaderValue::from_str(self.room.clock.borrow_mut().now()) {
             head.headers_mut().insert(header::DATE, date);
         }
         self.body = Some(self.respond.send_response(head, ends)?);
+        if ends {
+            self.asked.finished();
+        }
         Ok(())
     }
 
@@ -172,13 +183,16 @@ impl Outlet {
             };
             let size = capacity.ok_or(Over)??.min(data.len());
             let piece = data.split_to(size);
+            self.asked.sent(&self.room.tally, size);
             body.send_data(piece, last && data.is_empty())?;
             if last && data.is_empty() {
+                self.asked.finished();
                 return Ok(());
             }
         }
         if last {
             body.send_data(Bytes::new(), true)?;
+            self.asked.finished();
         }
         Ok(())
     }

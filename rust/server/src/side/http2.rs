@@ -28,25 +28,26 @@ const FRAME_BYTES: u32 = 16 << 10;
 
 /// Serves a connection whose preface a loop saw.
 pub(super) async fn serve_plain(room: Rc<Room>, plain: Plain, read: Vec<u8>, counted: Share) {
+    let peer = plain.peer().into();
     let lost = match plain {
         Plain::Tcp(stream) => match TcpStream::from_std(stream) {
-            Ok(socket) => return serve(&room, socket, read, "http", counted).await,
+            Ok(socket) => return serve(&room, socket, read, ("http", peer), counted).await,
             Err(error) => error,
         },
         Plain::Unix(stream) => match UnixStream::from_std(stream) {
-            Ok(socket) => return serve(&room, socket, read, "http", counted).await,
+            Ok(socket) => return serve(&room, socket, read, ("http", peer), counted).await,
             Err(error) => error,
         },
     };
     tracing::debug!(error = %lost, "connection lost");
 }
 
-/// Serves a connection until it ends; `read` was read of it already.
+/// Serves a connection until it ends; `read` was read of it already, `from` is its scheme and its peer.
 pub(super) async fn serve<S>(
     room: &Rc<Room>,
     socket: S,
     read: Vec<u8>,
-    scheme: &'static str,
+    from: (&'static str, Rc<str>),
     counted: Share,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -69,7 +70,7 @@ pub(super) async fn serve<S>(
     };
     let handshake = builder.handshake(wire);
     let ended = match tokio::time::timeout(limits.keep_alive, handshake).await {
-        Ok(Ok(connection)) => run(room, connection, &stuck, scheme).await,
+        Ok(Ok(connection)) => run(room, connection, &stuck, from).await,
         Ok(Err(error)) => Err(error),
         Err(_) => return,
     };
@@ -83,7 +84,7 @@ async fn run<S>(
     room: &Rc<Room>,
     mut connection: Connection<S, Bytes>,
     stuck: &Cell<bool>,
-    scheme: &'static str,
+    (scheme, peer): (&'static str, Rc<str>),
 ) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -125,7 +126,12 @@ where
                     streams.abort_all();
                 }
                 Some(Ok((request, respond))) => {
-                    streams.spawn_local(stream::answer(Rc::clone(room), scheme, request, respond));
+                    streams.spawn_local(stream::answer(
+                        Rc::clone(room),
+                        (scheme, Rc::clone(&peer)),
+                        request,
+                        respond,
+                    ));
                 }
             },
             () = tokio::time::sleep_until((idle_since + patience).into()), if streams.is_empty() => {

@@ -21,11 +21,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::Limits;
+use crate::asked::Sampler;
 use crate::date::Clock;
 use crate::loops::desk::{Counts, Share};
 use crate::loops::mailbox::Mailbox;
 use crate::routes::Routes;
 use crate::socket::Plain;
+use crate::tally::Tally;
 
 /// Threads that may block, for cold reads of HTTP/2 clients.
 const BLOCKING_THREADS: usize = 4;
@@ -47,6 +49,8 @@ pub(crate) struct Room {
     pub(crate) service: Service,
     pub(crate) limits: Arc<Limits>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) sampler: Sampler,
     pub(crate) routes: Arc<Routes>,
     pub(crate) tls: Option<Arc<tls::Certificate>>,
     /// The loop that HTTP/1.1 over TLS is handed to.
@@ -61,19 +65,26 @@ pub(crate) struct Room {
 
 impl Room {
     /// What makes a room, in the thread that it is for.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one for each thing that tasks share"
+    )]
     pub(crate) fn furnish(
         service: Service,
         limits: Arc<Limits>,
         counts: Arc<Counts>,
+        tally: Arc<Tally>,
         routes: Arc<Routes>,
         tls: Option<Arc<tls::Certificate>>,
         mailbox: Arc<Mailbox>,
         local: String,
     ) -> impl FnOnce(watch::Receiver<bool>) -> Self + Send {
         move |stopping| Self {
+            sampler: Sampler::new(limits.access_log),
             service,
             limits,
             counts,
+            tally,
             routes,
             tls,
             mailbox,

@@ -17,7 +17,9 @@ use tokio::sync::mpsc;
 use super::Room;
 use super::flow::{Body, Outlet, Over, Taken};
 use super::upstream::{self, Piece, Pieces};
+use crate::asked::Asked;
 use crate::refusal;
+use crate::tally::Operation;
 
 /// Pieces of a forwarded body under way.
 const PIECES: usize = 4;
@@ -25,20 +27,36 @@ const PIECES: usize = 4;
 /// Answers one request.
 pub(super) async fn answer(
     room: Rc<Room>,
-    scheme: &'static str,
+    (scheme, peer): (&'static str, Rc<str>),
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
     let (head, body) = request.into_parts();
     let mut body = Body::new(Rc::clone(&room), &head, body);
-    let mut outlet = Outlet::new(Rc::clone(&room), respond);
     let path = head.uri.path().as_bytes();
     let method = head.method.as_str();
+    let elsewhere = room.routes.elsewhere(&room.service, method, path);
+    let mut asked = ask(&room, &head, peer);
+    if elsewhere.is_some() {
+        asked.operation = Operation::Other;
+    }
+    let mut outlet = Outlet::new(Rc::clone(&room), respond, asked);
     // What ends a stream early needs no further treatment: dropping both ends resets it.
-    let _ = match room.routes.elsewhere(&room.service, method, path) {
+    let _ = match elsewhere {
         Some(socket) => forward(&room, socket, head, scheme, &mut body, &mut outlet).await,
         None => serve(&room, &head, scheme, &mut body, &mut outlet).await,
     };
+}
+
+fn ask(room: &Room, head: &request::Parts, peer: Rc<str>) -> Asked {
+    let uri = &head.uri;
+    let target = uri.path_and_query().map_or("-", |target| target.as_str());
+    let method = head.method.as_str();
+    let operation = Operation::of(method, uri.query().unwrap_or_default().as_bytes());
+    let (now, logged) = (Instant::now(), room.sampler.takes());
+    Asked::new(operation, now, logged, (method, target, "2"), || {
+        peer.to_string()
+    })
 }
 
 async fn serve(

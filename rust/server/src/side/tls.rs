@@ -154,13 +154,16 @@ async fn try_accept(room: &Rc<Room>, plain: Plain, counted: Share) -> io::Result
     };
     let acceptor = TlsAcceptor::from(certificate.current());
     let stream = TcpStream::from_std(stream)?;
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "-".into(), |peer| peer.to_string().into());
     let mut stopping = room.stopping.clone();
     let stream = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => done??,
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
     };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-        http2::serve(room, stream, Vec::new(), "https", counted).await;
+        http2::serve(room, stream, Vec::new(), ("https", peer), counted).await;
         return Ok(());
     }
     let (stream, session) = stream.into_inner();

@@ -59,8 +59,7 @@ impl FileWal {
 
     fn note_sync(&self, begun: Instant, end: Lsn) {
         self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.sync_nanos
-            .fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        self.sync_times.record(begun.elapsed().as_nanos() as u64);
         self.manifest.note_synced(end);
     }
 }
