@@ -312,7 +312,7 @@ impl Store {
                 checkpoint,
                 log: inner.log.export(end),
                 // Which files there are is changed together with the manifest, by whoever is `alone`.
-                sealed: inner.sealed.files(),
+                sealed: inner.shelf.files().files(),
                 home: inner.home.clone(),
                 end,
             }

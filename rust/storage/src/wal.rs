@@ -15,7 +15,7 @@ use crate::backup::HeldSegments;
 use crate::ballast::Space;
 use crate::bell::Bell;
 use crate::cold;
-use crate::error::{During, Failure, OpenError, ReadError, Trouble};
+use crate::error::{Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
 use crate::group::{GROUP_HEAD, Group, GroupHead, seed};
 use crate::histogram::Histogram;
