@@ -113,14 +113,14 @@ def idle_streams(directory: Path, rounds: int, streams: int, body: int) -> list[
         label,
         "B/stream",
         {"LogEngine, reopened": lambda: Sample(next(again)["bytes_per_stream"])},
-        {"LogEngine, reopened": Goal(400, at_most=True)},
+        {"LogEngine, reopened": Goal(300, at_most=True)},
         rounds,
     )
     rows += interleaved(
         label,
         "B/stream",
         {"LogEngine, as created": lambda: Sample(built["bytes_per_stream"])},
-        {"LogEngine, as created": Goal(400, at_most=True)},
+        {"LogEngine, as created": Goal(300, at_most=True)},
         1,
     )
     rows += interleaved(
@@ -131,7 +131,7 @@ def idle_streams(directory: Path, rounds: int, streams: int, body: int) -> list[
                 (seen := next(again))["seconds"], {"frames replayed": seen["frames_replayed"]}
             )
         },
-        {"LogEngine, from a checkpoint": Goal(3, at_most=True)},
+        {"LogEngine, from a checkpoint": Goal(2, at_most=True)},
         rounds,
     )
     rows += interleaved(
@@ -158,7 +158,7 @@ def replays(directory: Path, rounds: int, total: int) -> list[Row]:
             seen = worker("replay", home, size)
             return Sample(seen["mb_per_s"], {"frames": seen["frames"]})
 
-        goals = {"LogEngine": Goal(500)}
+        goals = {"LogEngine": Goal(1000)}
         label = f"replay of {size / 1e6:,.0f} MB, {record} B appends"
         rows += interleaved(label, "MB/s", {"LogEngine": once}, goals, rounds)
         subprocess.run(["rm", "-rf", str(home)], check=True)
