@@ -108,7 +108,7 @@ class Page:
         """The body. Without a copy when it is one event of a stream that is not JSON; else made once."""
     @property
     def chunks(self) -> list[memoryview]:
-        """The stored bytes in pieces of one append or more, never copied (JSON: a comma behind each message)."""
+        """Stored bytes in pieces of one append or more, not copied (JSON: a comma behind each message)."""
     @property
     def start(self) -> Offset:
         """Where the first event given begins."""
