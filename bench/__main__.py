@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import engine, idle, listener
 from bench.client import measure as client
-from bench.peers import appends, live, others, reads, servers, streams
+from bench.peers import appends, live, memory, others, reads, servers, streams
 from bench.plot import plot
 from bench.rounds import Row, machine, plain
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[..., list[Row]]] = {
     "h2": appends.http2,
     "reads": reads.measure,
     "live": live.measure,
+    "memory": memory.measure,
     "streams": streams.measure,
     "others": others.measure,
     "listener": listener.measure,
