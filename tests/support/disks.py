@@ -19,4 +19,5 @@ def mounted(directory: Path, size: int) -> Iterator[Path]:
     try:
         yield directory
     finally:
-        subprocess.run(["umount", str(directory)], check=True)
+        # A server that is stopped later may still hold it.
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
