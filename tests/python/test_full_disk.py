@@ -13,6 +13,7 @@ SIZE = 64 << 20
 SEGMENT = 1 << 20
 EVENT = b"e" * 50_000
 PATIENCE = 60.0
+SETTLED = 3.0
 
 
 @pytest.fixture
@@ -22,15 +23,22 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(log: LogEngine, paths: list[str]) -> int:
-    """Append to the paths in turn until there is no space; how many appends were taken."""
+    """Append to the paths in turn until there is no space for good; how many appends were taken.
+
+    The first refusals only last until checkpoints let the log go.
+    """
     taken = 0
-    while True:
+    refused = time.monotonic() + SETTLED
+    while time.monotonic() < refused:
         try:
             log.append(paths[taken % len(paths)], EVENT)
         except StorageFull:
-            return taken
+            time.sleep(0.02)
+            continue
         taken += 1
+        refused = time.monotonic() + SETTLED
         assert taken * len(EVENT) < 4 * SIZE, "the disk holds more than it can"
+    return taken
 
 
 def append_when_there_is_space(log: LogEngine, path: str, times: int) -> None:
