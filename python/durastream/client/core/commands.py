@@ -191,7 +191,7 @@ def appended(answer: Answer, url: str = "", doing: str = "append") -> Appended:
 def confirmed(answer: Answer, url: str, doing: str, statuses: tuple[int, ...]) -> None:
     """Raise ProtocolError unless this is the protocol's own success, not a login page or another's 200."""
     if answer.status not in statuses:
-        raise _unknown(answer, url, doing, f"an answer of {answer.status}, which the protocol does not know here")
+        raise _unknown(answer, url, doing, f"a success that is none ({answer.status})")
     if not answer.headers.get("stream-next-offset"):
         raise _unknown(answer, url, doing, "an answer without Stream-Next-Offset")
 
