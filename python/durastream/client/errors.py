@@ -59,6 +59,8 @@ class ClientError(DurableStreamError):
         """The problem document (RFC 9457) with its facts, if the server sent one."""
         self.headers: Mapping[str, str] = headers or {}
         """The protocol's own headers of the answer, names in lower case."""
+        self.maybe_written = False
+        """Whether an append or a close may have been carried out all the same."""
         self.unwritten: Sequence[Any] = ()
         """Messages of an `IdempotentProducer` that ended here, in order: the server did not confirm them."""
 
@@ -141,8 +143,6 @@ class ConnectionFailed(ClientError):
     `maybe_written` says whether an append may have arrived all the same. (Appends of an
     `IdempotentProducer` never leave that open.)
     """
-
-    maybe_written: bool = False
 
 
 class AlreadyConsumed(ClientError, RuntimeError):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from durastream.client import Retry, StreamGone
+from durastream.client import ClientError, ConnectionFailed, ProtocolError, Retry, StreamGone
 from durastream.client.core.reader import HURRIED_PAUSE, LONGEST_PAUSE, Reader
 from durastream.client.core.steps import Answer, Broken, Current, Request, Step
 from durastream.client.core.target import Target
@@ -44,6 +44,7 @@ class World:
         self.reader = Reader(
             target, "-1", live, RETRY, stall_timeout=9.0, on_error=given.pop("on_error", None)
         )
+        self._then_silent = given.pop("then_silent", False)
         self._pieces: list[bytes] = []
 
     def run(self, most: int = 100) -> list[Chunk]:
@@ -79,6 +80,8 @@ class World:
                     raise reply
                 self._pieces = [reply[2]]
                 return Answer(reply[0], reply[1])
+            case "piece" if self._then_silent and self._pieces in ([], [b""]):
+                raise Broken("silent", sent=True, silent=True)
             case "piece" | "rest":
                 return self._pieces.pop() if self._pieces else b""
             case "sleep":
@@ -212,3 +215,58 @@ def test_text_is_followed_as_it_is_unless_events_are_asked_for() -> None:
     world = World([first, nothing("0_2", stream_closed="true")], live=True)
     world.run()
     assert world.params() == [{"offset": "-1"}, {"offset": "0_2", "live": "long-poll"}]
+
+
+@pytest.mark.parametrize("piecewise", [False, True])
+def test_polls_answered_by_an_empty_array_at_once_are_spaced_out(piecewise: bool) -> None:
+    empty = page(b" [ ]\n", "0_0", stream_up_to_date="true")
+    world = World([empty] * 8, live="long-poll")
+    world.reader.piecewise = piecewise
+    world.run(200)
+    assert len(world.waited) == 7
+    assert world.waited == sorted(world.waited)
+
+
+@pytest.mark.parametrize("piecewise", [False, True])
+def test_data_that_lead_nowhere_are_an_error_not_handed_out_for_ever(piecewise: bool) -> None:
+    world = World([page(b"[1]", "0_1"), page(b"[1]", "0_1")])
+    world.reader.piecewise = piecewise
+    with pytest.raises(ProtocolError, match="Stream-Next-Offset"):
+        world.run()
+
+
+@pytest.mark.parametrize("live", ["long-poll", "sse"])
+def test_any_number_of_silences_is_no_failure_of_a_quiet_stream(live: Live) -> None:
+    control = b'event: control\ndata: {"streamNextOffset": "0_2", "upToDate": true}\n\n'
+    silence = Broken("silent", sent=True, silent=True)
+    replies: list[Reply | Broken] = [page(b"[1]", "0_2", stream_up_to_date="true")]
+    if live == "sse":
+        opened = {"content-type": "text/event-stream"}
+        replies += [(200, opened, control)] * 20
+    else:
+        replies += [silence] * 20
+    world = World(replies, live=live, then_silent=live == "sse")
+    assert [chunk.data for chunk in world.run(500) if chunk.data] == [b"[1]"]
+    assert world.replies == []
+
+
+def test_event_streams_without_a_byte_end_in_an_error_or_in_polls() -> None:
+    first = page(b"[1]", "0_2", stream_up_to_date="true")
+    mute: Reply = (200, {"content-type": "text/event-stream"}, b"")
+    with pytest.raises(ConnectionFailed):
+        World([first, *[mute] * 9], live="sse", then_silent=True).run(500)
+    world = World([first, *[mute] * 3, nothing("0_2")], live=True, then_silent=True)
+    world.run(500)
+    assert world.params()[-1]["live"] == "long-poll"
+
+
+@pytest.mark.parametrize("live", [False, "sse"])
+def test_on_error_is_asked_once_about_an_answer_of_somebody_else(live: Live) -> None:
+    asked: list[ClientError] = []
+    html: Reply = (200, {"content-type": "text/html"}, b"<html>")
+    replies: list[Reply | Broken] = [html]
+    if live:
+        replies.insert(0, page(b"[1]", "0_2", stream_up_to_date="true"))
+    with pytest.raises(ProtocolError) as raised:
+        World(replies, live=live, on_error=asked.append).run()
+    assert asked == [raised.value]

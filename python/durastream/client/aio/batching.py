@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from durastream.client.options import Message
     from durastream.client.results import Appended
 
+GRACE = 10.0
+"""Seconds that the answer to a batch is waited for when the task that sent it is cancelled."""
+
 
 @dataclass(eq=False)
 class Ticket(gathering.Ticket):
@@ -42,8 +45,8 @@ class AsyncBatcher:
             except BaseException:
                 self._withdraw(ticket)
                 raise
-        self._sending = True
         if ticket.outcome is None:
+            self._sending = True
             await self._send_next()
         return ticket.result()
 
@@ -65,7 +68,7 @@ class AsyncBatcher:
         batch = gathering.next_batch(self._queue)
         outcome: Appended | BaseException
         try:
-            outcome = await self._send([ticket.payload for ticket in batch], batch[0].kind)
+            outcome = await self._sent(batch)
         except Exception as error:  # noqa: BLE001  (every task of the batch must hear of it)
             outcome = error
         except BaseException:
@@ -75,8 +78,46 @@ class AsyncBatcher:
             raise
         self._settle(batch, outcome)
 
-    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
+    async def _sent(self, batch: list[Ticket]) -> Appended:
+        payloads = [ticket.payload for ticket in batch]
+        if len(batch) == 1:
+            return await self._send(payloads, batch[0].kind)
+        outcome: Appended | Exception | None = None
+        ended = anyio.Event()
+        # A cancelled sender waits for the answer: the others' appends travel with its own.
+        scope = anyio.CancelScope(shield=True)
+
+        async def send() -> None:
+            nonlocal outcome
+            with scope:
+                try:
+                    outcome = await self._send(payloads, batch[0].kind)
+                except Exception as error:  # noqa: BLE001  (raised below, not in a group)
+                    outcome = error
+            ended.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            try:
+                await ended.wait()
+            except anyio.get_cancelled_exc_class():
+                scope.deadline = anyio.current_time() + GRACE
+                with anyio.CancelScope(shield=True):
+                    await ended.wait()
+                if outcome is not None:
+                    self._tell(batch, outcome)
+                raise
+        assert outcome is not None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _tell(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
         for ticket in batch:
-            ticket.outcome = outcome
+            if ticket.outcome is None:
+                ticket.outcome = outcome
             ticket.turn.set()
+
+    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
+        self._tell(batch, outcome)
         self._pass_on()

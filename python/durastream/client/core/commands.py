@@ -80,9 +80,10 @@ class Commands:
         answer, _ = yield from retrying.call(
             target, doing, "PUT", headers, self.retry, content=content
         )
+        confirmed(answer, target.shown, doing, (200, 201))
         return Created(
             url=target.shown,
-            offset=_offset(answer, target, doing),
+            offset=answer.headers["stream-next-offset"],
             content_type=answer.headers.get("content-type", ""),
             created=answer.status == 201,
             closed=refusal.is_true(answer.headers, "stream-closed"),
@@ -92,9 +93,10 @@ class Commands:
     def head(self) -> Operation[StreamHead]:
         """HEAD (section 5.5)."""
         answer, _ = yield from retrying.call(self.target, "find", "HEAD", {}, self.retry)
+        confirmed(answer, self.target.shown, "find", (200,))
         ttl = refusal.number(answer.headers, "stream-ttl")
         found = StreamHead(
-            offset=_offset(answer, self.target, "find"),
+            offset=answer.headers["stream-next-offset"],
             content_type=answer.headers.get("content-type", DEFAULT_TYPE),
             closed=refusal.is_true(answer.headers, "stream-closed"),
             ttl=None if ttl < 0 else ttl,
@@ -139,16 +141,20 @@ class Commands:
         if closing:
             headers["Stream-Closed"] = "true"
         body = messages.body(payloads, as_json=jsontext.is_json(kind)) if payloads else b""
+        doing = "close" if closing else "append"
         answer, _ = yield from retrying.call(
             self.target,
-            "close" if closing else "append",
+            doing,
             "POST",
             headers,
             self.retry,
             content=body,
             repeatable=closing and not payloads,
         )
-        return appended(answer)
+        found = appended(answer, self.target.shown, doing)
+        if closing and not found.closed:
+            raise _unknown(answer, self.target.shown, doing, "an answer without Stream-Closed")
+        return found
 
     def close(self, final: Any) -> Operation[Appended]:  # noqa: ANN401  (any JSON value)
         """POST with `Stream-Closed` (section 5.3)."""
@@ -162,11 +168,16 @@ class Commands:
 
     def delete(self) -> Operation[None]:
         """DELETE (section 5.4)."""
-        yield from retrying.call(self.target, "delete", "DELETE", {}, self.retry)
+        answer, _ = yield from retrying.call(self.target, "delete", "DELETE", {}, self.retry)
+        if answer.status not in (204, 404):  # 404: an attempt before this one has deleted it
+            reason = f"an answer of {answer.status} instead of 204"
+            raise _unknown(answer, self.target.shown, "delete", reason)
 
 
-def appended(answer: Answer) -> Appended:
-    """The answer to an append or a close."""
+def appended(answer: Answer, url: str = "", doing: str = "append") -> Appended:
+    """The answer to an append or a close (section 5.2). Raises ProtocolError if it confirms nothing."""
+    if answer.status != 204 or "producer-seq" not in answer.headers:
+        confirmed(answer, url, doing, (200, 204))
     seq = refusal.number(answer.headers, "producer-seq")
     return Appended(
         offset=answer.headers.get("stream-next-offset", ""),
@@ -177,12 +188,20 @@ def appended(answer: Answer) -> Appended:
     )
 
 
-def _offset(answer: Answer, target: Target, doing: str) -> str:
-    offset = answer.headers.get("stream-next-offset", "")
-    if not offset:
-        message = f"cannot {doing} {target.shown}: an answer without Stream-Next-Offset"
-        raise ProtocolError(message, url=target.shown, status=answer.status)
-    return offset
+def confirmed(answer: Answer, url: str, doing: str, statuses: tuple[int, ...]) -> None:
+    """Raise ProtocolError unless this is the protocol's own success, not a login page or another's 200."""
+    if answer.status not in statuses:
+        raise _unknown(answer, url, doing, f"a success that is none ({answer.status})")
+    if not answer.headers.get("stream-next-offset"):
+        raise _unknown(answer, url, doing, "an answer without Stream-Next-Offset")
+
+
+def _unknown(answer: Answer, url: str, doing: str, reason: str) -> ProtocolError:
+    kind = answer.headers.get("content-type")
+    suffix = f" ({answer.status}, {kind}); is this a Durable Streams server?" if kind else ""
+    error = ProtocolError(f"cannot {doing} {url}: {reason}{suffix}", url=url, status=answer.status)
+    error.maybe_written = doing in ("append", "close")
+    return error
 
 
 def _expiry(ttl: int | None, expires_at: str | datetime | None) -> dict[str, str]:

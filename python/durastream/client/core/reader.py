@@ -97,32 +97,41 @@ class Reader:
         began = time.monotonic()
         try:
             answer = yield from self._ask(live)
-            if answer.status not in (200, 204):
-                yield from self._refused(answer)
-                return
-            position = self._position(answer)
-            self.status = answer.status
-            if not self.content_type:
-                self.content_type = (
-                    answer.headers.get("content-type", "") or "application/octet-stream"
-                )
-                yield []
-            if self.piecewise:
-                body = yield from self._body_in_pieces()
-            else:
-                body = yield from steps.rest()
+            page = (yield from self._taken(answer)) if answer.status in (200, 204) else None
         except Broken as broken:
             yield from self._broken(broken, live)
             return
-        news = bool(body) or self._handed_out > 0 or position.offset != self.at.offset
+        except errors.ProtocolError as error:
+            yield from steps.shut()
+            yield from self._failed(error)
+            return
+        if page is None:
+            yield from self._refused(answer)
+            return
+        news = page.offset != self.at.offset
         self._handed_out = 0
         known = self.at
-        self.at = position._replace(data=body)
+        self.at = page
         self._succeeded()
         if news or self.at[3:] != known[3:] or live is None:
             yield [self.at]
         if not self.at.closed:
             yield from self._paced(time.monotonic() - began, news=news, live=live)
+
+    def _taken(self, answer: Answer) -> Generator[Step | list[Chunk], Any, Chunk]:
+        """The page of an answer."""
+        position = self._position(answer)
+        self.status = answer.status
+        if not self.content_type:
+            self.content_type = answer.headers.get("content-type", "") or "application/octet-stream"
+            yield []
+        if position.offset == self.at.offset:
+            body = yield from self._body_without_news(answer)
+        elif self.piecewise:
+            body = yield from self._body_in_pieces()
+        else:
+            body = yield from steps.rest()
+        return position._replace(data=body)
 
     def _paced(self, took: float, *, news: bool, live: str | None) -> Operation[None]:
         """Never ask in a hot loop, whatever a server or a cache answers."""
@@ -136,6 +145,17 @@ class Reader:
     def _wait_longer(self) -> Operation[None]:
         self._pause = min(LONGEST_PAUSE, max(HURRIED_PAUSE, self._pause * 2))
         yield from steps.sleep(self._pause)
+
+    def _body_without_news(self, answer: Answer) -> Operation[bytes]:
+        """The body of a page that ends where it begins. Data there would be handed out for ever."""
+        body = yield from steps.rest()
+        if body and not (self.is_json and body.translate(None, b" \t\r\n") == b"[]"):
+            message = (
+                f"cannot read {self.target.shown}: {len(body)} bytes came at {self.at.offset!r},"
+                " and Stream-Next-Offset does not go on behind them"
+            )
+            raise errors.ProtocolError(message, url=self.target.shown, status=answer.status)
+        return body
 
     def _body_in_pieces(self) -> Generator[Step | list[Chunk], Any, bytes]:
         """Hand out the body as it comes, but for its last piece, which goes with the page's end.
@@ -159,18 +179,19 @@ class Reader:
 
     def _events(self) -> Reading:
         began = time.monotonic()
-        news = False
+        news = served = held_back = False
+        other: Answer | None = None
         try:
             answer = yield from self._ask("sse")
             if answer.status != 200 or not _is_event_stream(answer):
-                yield from self._no_events(answer)
-                return
+                other = answer
             self.status = answer.status
             stream = EventStream(
                 base64=answer.headers.get("stream-sse-data-encoding", "").lower() == "base64",
                 json=self.is_json,
             )
-            while piece := (yield from steps.piece()):
+            while other is None and (piece := (yield from steps.piece())):
+                served = True
                 chunks = stream.feed(piece)
                 if not chunks:
                     continue
@@ -185,14 +206,19 @@ class Reader:
         except Broken as broken:
             if broken.interrupted:
                 return
-            if not (broken.silent and news):  # a stall after good service: just connect again
+            # Without a byte, something on the way may keep events back; else there was nothing to say.
+            held_back = broken.silent and not served
+            if held_back or not broken.silent:
                 yield from self._broken(broken, "sse")
         except errors.ProtocolError as error:
             error.url = self.target.shown
             yield from steps.shut()
             yield from self._failed(error)
             return
-        short = time.monotonic() - began < SHORT_CONNECTION
+        if other is not None:
+            yield from self._no_events(other)
+            return
+        short = held_back or time.monotonic() - began < SHORT_CONNECTION
         self._short_connections = self._short_connections + 1 if short else 0
         if short and not news:
             yield from self._wait_longer()
@@ -258,8 +284,11 @@ class Reader:
             yield from steps.sleep(wait)
 
     def _broken(self, broken: Broken, live: str | None) -> Reading:
-        """No answer, or half of one: wait and go on where we were. Silence in a live read needs no wait."""
-        if broken.interrupted:
+        """No answer, or half of one: wait and go on where we were.
+
+        A long-poll is silent while there is nothing to say: that is no failure, however often.
+        """
+        if broken.interrupted or (live == "long-poll" and broken.silent):
             return
         wait = self._backoff.delay()
         if wait is None:
