@@ -1,8 +1,10 @@
 """Connections: given back whatever happens, over a client of the caller's, and over HTTP/2."""
 
+import contextlib
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import trustme
 from durastream.client import (
     AsyncDurableStream,
     AsyncIdempotentProducer,
+    AsyncStreamResponse,
     DurableStream,
     astream,
     stream,
@@ -66,9 +69,9 @@ def test_a_cancelled_producer_leaks_none_and_tells(room: Room, backend: str) -> 
     with_deadline(main, backend)
 
 
-def with_deadline(main: Any, backend: str) -> None:  # noqa: ANN401
+def with_deadline(main: Any, backend: str, seconds: float = 20) -> None:  # noqa: ANN401
     async def bounded() -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(seconds):
             await main()
 
     anyio.run(bounded, backend=backend)
@@ -156,7 +159,9 @@ def test_a_transport_of_the_callers_is_read_the_usual_way() -> None:
     with_deadline(main, "trio")
 
 
-def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:
+@pytest.fixture
+def over_tls(tmp_path: Path) -> Iterator[tuple[str, ssl.SSLContext]]:
+    """A server that speaks HTTP/2 over TLS, and what trusts it."""
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
         tmp_path / "both.pem"
@@ -166,10 +171,18 @@ def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:
     server.start()
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
+    yield server.url, trusting
+    server.kill()
+
+
+def test_http2_serves_many_at_once_over_one_connection(
+    over_tls: tuple[str, ssl.SSLContext],
+) -> None:
+    url, trusting = over_tls
 
     async def main() -> None:
         async with httpx.AsyncClient(http2=True, verify=trusting, trust_env=False) as client:
-            handle = AsyncDurableStream(f"{server.url}/v1/stream/x", client=client)
+            handle = AsyncDurableStream(f"{url}/v1/stream/x", client=client)
             await handle.create("application/json")
             got: list[list[int]] = []
 
@@ -185,15 +198,57 @@ def test_http2_serves_many_at_once_over_one_connection(tmp_path: Path) -> None:
                         await producer.append(n)
                     await producer.close(100)
             assert got == [list(range(101))] * 5
-            answer = await client.get(f"{server.url}/health")
+            answer = await client.get(f"{url}/health")
             assert answer.http_version == "HTTP/2"
 
-    try:
-        for backend in ("trio", "asyncio"):
-            with_deadline(main, backend)
-            httpx.delete(f"{server.url}/v1/stream/x", verify=trusting, trust_env=False)
-    finally:
-        server.kill()
+    for backend in ("trio", "asyncio"):
+        with_deadline(main, backend)
+        httpx.delete(f"{url}/v1/stream/x", verify=trusting, trust_env=False)
+
+
+def test_readers_that_leave_over_http2_leave_room_for_others(
+    over_tls: tuple[str, ssl.SSLContext],
+) -> None:
+    """More than one connection has room for (100)."""
+    url, trusting = over_tls
+    with httpx.Client(http2=True, verify=trusting, trust_env=False) as client:
+        handle = DurableStream(f"{url}/v1/stream/x", client=client)
+        handle.create("application/json")
+        for n in range(120):
+            with handle.stream(offset="now", live="sse") as response:
+                handle.append(n)
+                assert next(response.iter_json()) == n
+        assert handle.append(2).status in (200, 204)
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_waits_cancelled_over_http2_leave_room_for_others(
+    over_tls: tuple[str, ssl.SSLContext], backend: str
+) -> None:
+    url, trusting = over_tls
+
+    async def main() -> None:
+        async with httpx.AsyncClient(http2=True, verify=trusting, trust_env=False) as client:
+            handle = AsyncDurableStream(f"{url}/v1/stream/x", client=client)
+            await handle.create("application/json")
+
+            async def follow(response: AsyncStreamResponse) -> None:
+                async for _ in response.iter_json():
+                    pass
+
+            for _ in range(6):
+                async with contextlib.AsyncExitStack() as stack:
+                    opened = [
+                        await stack.enter_async_context(handle.stream(offset="now", live="sse"))
+                        for _ in range(20)
+                    ]
+                    with anyio.move_on_after(0.5):
+                        async with anyio.create_task_group() as tasks:
+                            for response in opened:
+                                tasks.start_soon(follow, response)
+            assert (await handle.append(2)).status in (200, 204)
+
+    with_deadline(main, backend, 100)
 
 
 @pytest.mark.parametrize("live", ["long-poll", "sse"])

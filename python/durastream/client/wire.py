@@ -50,6 +50,7 @@ class Wire:
         self._client = client or shared_client()
         self._timeout = clients.timeouts(self._client, client is None, timeout)
         self._response: httpx.Response | None = None
+        self._url = httpx.URL()
         self._pieces: Iterator[bytes] = iter(())
         self._body: beneath.Body | None = None
         self._cancelled = threading.Event()
@@ -58,10 +59,13 @@ class Wire:
 
     def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
+        built = self._marked(request)
         try:
-            response = self._client.send(self._marked(request))
-        except httpx.RequestError as error:
-            raise self._lost(error) from error
+            response = self._client.send(built)
+        except BaseException as error:
+            if (meaning := self._lost(error, built.url)) is None:
+                raise
+            raise meaning from error
         return Answer(response.status_code, response.headers, response.content)
 
     def begin(self, request: Request) -> Answer:
@@ -69,11 +73,15 @@ class Wire:
         self.shut()
         if self._cancelled.is_set():
             raise Cancelled
+        built = self._marked(request)
         try:
-            response = self._client.send(self._marked(request), stream=True)
-        except httpx.RequestError as error:
-            raise self._lost(error) from error
+            response = self._client.send(built, stream=True)
+        except BaseException as error:
+            if (meaning := self._lost(error, built.url)) is None:
+                raise
+            raise meaning from error
         self._response = response
+        self._url = built.url
         # Undecoded bytes are handed through without httpx's second look at each piece.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         self._pieces = response.iter_bytes() if decoded else response.iter_raw()
@@ -88,8 +96,10 @@ class Wire:
             for data in self._pieces:
                 if data:
                     return data
-        except (*clients.FAILURES, httpx.StreamError, Broken) as error:
-            raise self._lost(error) from error
+        except Exception as error:
+            if (meaning := self._lost(error, self._url)) is None:
+                raise
+            raise meaning from error
         if self._cancelled.is_set():
             raise Cancelled
         self._response = None
@@ -119,14 +129,17 @@ class Wire:
         built.extensions[beneath.MARK] = self
         return built
 
-    def _lost(self, error: Exception) -> Exception:
-        return Cancelled() if self._cancelled.is_set() else clients.broken(error)
+    def _lost(self, error: BaseException, url: httpx.URL) -> Exception | None:
+        meaning = clients.lost(self._client, url, error)
+        return Cancelled() if meaning is not None and self._cancelled.is_set() else meaning
 
     def shut(self) -> None:
         """Give the connection back; a body not read to its end costs the connection."""
         response, self._response, self._pieces = self._response, None, iter(())
         self._body = None
         if response is not None:
+            if response.http_version == "HTTP/2" and not response.is_closed:
+                beneath.retire(self._client, self._url)
             response.close()
 
     def cancel(self) -> None:

@@ -41,26 +41,33 @@ class AsyncWire:
         self._client = client
         self._timeout = clients.timeouts(client, own, timeout)
         self._response: httpx.Response | None = None
+        self._url = httpx.URL()
         self._pieces: AsyncIterator[bytes] | None = None
         self._body: beneath.Body | None = None
 
     async def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
+        built = clients.build(self._client, request, self._timeout)
         try:
-            response = await self._client.send(clients.build(self._client, request, self._timeout))
-        except httpx.RequestError as error:
-            raise clients.broken(error) from error
+            response = await self._client.send(built)
+        except BaseException as error:
+            if (meaning := clients.lost(self._client, built.url, error)) is None:
+                raise
+            raise meaning from error
         return Answer(response.status_code, response.headers, response.content)
 
     async def begin(self, request: Request) -> Answer:
         """Send it and read the head of the answer."""
         await self.shut()
+        built = clients.build(self._client, request, self._timeout)
         try:
-            built = clients.build(self._client, request, self._timeout)
             response = await self._client.send(built, stream=True)
-        except httpx.RequestError as error:
-            raise clients.broken(error) from error
+        except BaseException as error:
+            if (meaning := clients.lost(self._client, built.url, error)) is None:
+                raise
+            raise meaning from error
         self._response = response
+        self._url = built.url
         # Undecoded bytes are handed through without httpx's second look at each piece.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
@@ -77,8 +84,10 @@ class AsyncWire:
             async for data in self._pieces:
                 if data:
                     return data
-        except clients.FAILURES as error:
-            raise clients.broken(error) from error
+        except Exception as error:
+            if (meaning := clients.lost(self._client, self._url, error)) is None:
+                raise
+            raise meaning from error
         return b""
 
     async def _piece_of(self, body: beneath.Body, pieces: AsyncIterator[bytes]) -> bytes:
@@ -106,6 +115,8 @@ class AsyncWire:
         body, self._body = self._body, None
         if response is None:
             return
+        if response.http_version == "HTTP/2" and not response.is_closed:
+            beneath.retire(self._client, self._url)
         if pieces is not None and body is None and not response.is_closed:
             await _unwind(pieces)
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):

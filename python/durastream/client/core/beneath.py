@@ -104,6 +104,34 @@ def socket_of(client: httpx.Client, mark: object) -> socket.socket | None:
     return None
 
 
+def retire(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> bool:
+    """Take no new requests on the HTTP/2 connections to this origin; whether there are any.
+
+    A request that is given up over HTTP/2 leaves its stream open (httpcore 1.0 sends no RST_STREAM), and a
+    hundred of those leave no room for another. The connection ends when what is on its way over it has ended.
+    """
+    found = False
+    for transport in (client._transport, *client._mounts.values()):
+        for each in tuple(getattr(getattr(transport, "_pool", None), "_connections", ())):
+            connection: Any = each
+            while connection is not None and not isinstance(
+                connection, httpcore.HTTP2Connection | httpcore.AsyncHTTP2Connection
+            ):
+                connection = getattr(connection, "_connection", None)
+            if connection is None:
+                continue
+            origin = connection._origin
+            if origin.host == url.raw_host and _port(origin) == _port(url):
+                connection._used_all_stream_ids = True
+                found = True
+    return found
+
+
+def _port(place: Any) -> int:  # noqa: ANN401  (an origin of httpcore's, a URL of httpx's)
+    https = place.scheme in ("https", b"https")
+    return place.port or (443 if https else 80)
+
+
 def socket_under(stream: Any) -> socket.socket | None:  # noqa: ANN401
     """The socket of one of httpcore's network streams."""
     found = stream.get_extra_info("socket")

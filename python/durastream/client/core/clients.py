@@ -13,6 +13,7 @@ import httpcore
 import httpx
 
 from durastream import __version__
+from durastream.client.core import beneath
 from durastream.client.core.steps import Broken
 from durastream.client.errors import BadRequest
 
@@ -26,6 +27,8 @@ DEFAULT_TIMEOUT = 30.0
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 _KEY = os.urandom(16)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_CONFUSED = (RuntimeError, ValueError, KeyError)
+"""What httpcore raises over an HTTP/2 connection on which another request was cancelled at a bad moment."""
 FAILURES = (httpx.RequestError, httpcore.NetworkError, httpcore.TimeoutException)
 """What reading a body may raise; `broken` says what it means."""
 _SENDABLE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
@@ -108,6 +111,23 @@ def _check(headers: Mapping[str, str]) -> None:
                 f"the value of header {name!r} cannot be sent: it must be printable ASCII text "
                 "without line breaks and without white space at either end"
             )
+
+
+def _of_h2(error: BaseException) -> bool:
+    """Whether it is h2's word about a connection that others have ended or filled."""
+    if isinstance(error, httpx.LocalProtocolError) and error.__cause__ is not None:
+        error = next((each for each in error.__cause__.args if isinstance(each, Exception)), error)
+    return type(error).__module__ == "h2.exceptions"
+
+
+def lost(
+    client: httpx.Client | httpx.AsyncClient, url: httpx.URL, error: BaseException
+) -> Exception | None:
+    """What a request without a whole answer means to an operation; `None` when it means nothing to it."""
+    shared = beneath.retire(client, url)
+    if _of_h2(error) or (shared and isinstance(error, _CONFUSED)):
+        return Broken(f"{type(error).__name__}: {error}", sent=True)
+    return broken(error) if isinstance(error, (*FAILURES, httpx.StreamError, Broken)) else None
 
 
 def broken(error: Exception) -> Exception:
