@@ -65,6 +65,13 @@ fn sorted(mut requests: Vec<Request>) -> Vec<Request> {
         request
             .fields
             .sort_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, value) in &mut request.fields {
+            if let Ok(length) = str::from_utf8(value).unwrap_or_default().parse::<u64>()
+                && name == "content-length"
+            {
+                *value = length.to_string().into_bytes();
+            }
+        }
         request
             .fields
             .dedup_by(|one, other| one.0 == "content-length" && one == other);
