@@ -182,7 +182,7 @@ def test_a_cut_takes_what_sealed_files_have_behind_it(tmp_path: Path, command: C
         "import os, sys; from durastream import LogEngine\n"
         "from tools.test_sealed import event, until_sealed, STREAMS\n"
         "from pathlib import Path\n"
-        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT})\n"
+        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT}, compaction_bytes_per_second=1)\n"
         "for stream in STREAMS: log.create(stream)\n"
         f"for n in range({EVENTS}): log.append_many([(s, event(s, n)) for s in STREAMS])\n"
         "until_sealed(Path(sys.argv[1]), 3)\n"
