@@ -266,3 +266,28 @@ class TestTheEnd:
                 await producer.append("x")
                 await producer.flush()
         assert list(raised.value.unwritten) == ["x"]
+
+
+class TestAnotherRunWithTheSameEpoch:
+    async def test_a_close_taken_for_another_batch_is_no_success(
+        self, face: Face, room: Room
+    ) -> None:
+        """The message was not written and the stream is open."""
+        room.create()
+        async with face.producer(face.handle(room.url), "p") as producer:
+            await producer.append(1)
+        with pytest.raises(ProducerFenced):
+            async with face.producer(face.handle(room.url), "p") as producer:
+                await producer.close(2)
+        assert json.loads(room.content()) == [1]
+
+    async def test_a_dropped_first_batch_is_not_taken_for_those_of_the_run_before(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        room.create()
+        async with face.producer(face.handle(through), "p", **SMALL) as producer:
+            await give(producer, range(9))
+        proxy.inject(Fault(drop=True), method="POST")
+        async with face.producer(face.handle(through), "p", auto_claim=True) as producer:
+            await producer.append("again")
+        assert json.loads(room.content()) == [*range(9), "again"]

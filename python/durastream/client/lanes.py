@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
+import sys
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,34 @@ class Lanes:
         _unfinished.discard(self)
         return lost
 
+    def abandon(self) -> int:
+        """`stop` for a finalizer: it waits for no lock; gives how many messages are not confirmed.
+
+        A finalizer runs in any thread, one that holds the lock among them, and at the interpreter's end while
+        daemon threads that hold it never go on.
+        """
+        if self.ended or not self.started or sys.is_finalizing():
+            return 0
+        pending = self.ledger.pending
+        self.ended = True
+        if self.changed.acquire(blocking=False):
+            self.changed.notify_all()
+            self.changed.release()
+        for wire in self._wires:
+            wire.cancel()
+        _unfinished.discard(self)
+        return pending
+
+    def orphan(self) -> None:
+        """In a forked child: the threads are the parent's, and so are the messages."""
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.ended = True
+        self.ledger.unconfirmed()
+        self.ledger.failure = NotWritten(
+            f"producer {self.ledger.id!r} was made before fork(): make another one, of another id or epoch"
+        )
+
     def _run(self, wire: LaneWire, delivery: Delivery) -> None:
         while (batch := self._take()) is not None:
             try:
@@ -97,6 +127,7 @@ class Lanes:
                 if isinstance(found, Batch):
                     return found
                 self.changed.wait(found)
+            self.changed.notify_all()  # `abandon` may have reached this thread alone
         return None
 
     def _fail(self, batch: Batch, error: ClientError) -> None:
@@ -144,6 +175,15 @@ class LaneWire(Wire):
 
 
 _unfinished: weakref.WeakSet[Lanes] = weakref.WeakSet()
+
+
+def _forked() -> None:
+    for lanes in list(_unfinished):
+        lanes.orphan()
+    _unfinished.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @atexit.register

@@ -62,7 +62,6 @@ class IdempotentProducer:
         )
         self._ledger = Ledger(id, epoch, auto_claim, limits, replay=replay, next_seq=first_seq)
         self._lanes = Lanes(self._ledger, on_error)
-        self._changed = self._lanes.changed
         self._most_bytes = max_buffered_bytes
         self._on_error = on_error
         self._as_json: bool | None = None
@@ -97,20 +96,20 @@ class IdempotentProducer:
         ledger, lanes = self._ledger, self._lanes
         with lanes.lock:
             if ledger.pending_bytes >= self._most_bytes:
-                self._changed.wait_for(lambda: not ledger.full or lanes.over())
+                self._lanes.changed.wait_for(lambda: not ledger.full or lanes.over())
             if ledger.failure is not None or lanes.ended:
                 self._raise_if_over()
             if ledger.add(message, payload):
-                self._changed.notify_all()
+                self._lanes.changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait (at most `timeout` seconds: `TimeoutError`) until everything given is confirmed."""
         ledger, lanes = self._ledger, self._lanes
-        with self._changed:
+        with self._lanes.changed:
             ledger.flushing += 1
-            self._changed.notify_all()
+            self._lanes.changed.notify_all()
             try:
-                settled = self._changed.wait_for(lambda: ledger.idle or lanes.over(), timeout)
+                settled = self._lanes.changed.wait_for(lambda: ledger.idle or lanes.over(), timeout)
             finally:
                 ledger.flushing -= 1
             if ledger.failure is not None:
@@ -128,7 +127,7 @@ class IdempotentProducer:
         as_json = self._start()
         given = [] if final is None else [final]
         payloads = [messages.encoded(message, as_json=as_json) for message in given]
-        with self._changed:
+        with self._lanes.changed:
             self._raise_if_over()
             self._ledger.add_closing(given, payloads)
         self.detach()
@@ -148,8 +147,8 @@ class IdempotentProducer:
         ledger, lanes = self._ledger, self._lanes
         if ledger.failure is None:
             self.flush()
-        with self._changed:
-            self._changed.wait_for(lambda: ledger.settled or lanes.ended)
+        with self._lanes.changed:
+            self._lanes.changed.wait_for(lambda: ledger.settled or lanes.ended)
             if lanes.ended:
                 self._raise_if_over()
             ledger.restart()
@@ -190,14 +189,14 @@ class IdempotentProducer:
         return f"<IdempotentProducer {ledger.id!r} epoch {ledger.epoch} of {self._stream.url}>"
 
     def __del__(self) -> None:
-        if hasattr(self, "_lanes") and (lost := self._lanes.stop()):
-            logger.warning("%r was dropped with %d messages not confirmed", self, len(lost))
+        if hasattr(self, "_lanes") and (lost := self._lanes.abandon()):
+            logger.warning("%r was dropped with %d messages not confirmed", self, lost)
 
     def _start(self) -> bool:
         """Learn the content type and start sending; whether the stream holds JSON."""
         if self._as_json is None:
             kind, delivery, client, timeout = self._stream._for_producer(self._ledger)
-            with self._changed:
+            with self._lanes.changed:
                 self._raise_if_over()
                 self._lanes.start(delivery, client, timeout)
             self._as_json = jsontext.is_json(kind)

@@ -49,8 +49,7 @@ class Delivery:
                 yield from steps.sleep(wait)
                 continue
             if answer.status < 300:
-                known = batch.doubtful or batch.closing or self._ledger.replay
-                if answer.status != 204 or known:
+                if answer.status != 204 or self._own(batch, answer):
                     return commands.appended(answer)
                 self._taken_for_another(batch)
                 continue
@@ -78,6 +77,18 @@ class Delivery:
             if wait is None:
                 raise error
             yield from steps.sleep(wait)
+
+    def _own(self, batch: Batch, answer: Answer) -> bool:
+        """Whether a duplicate is one of a batch of ours, not of somebody else's with its epoch and number."""
+        if batch.closing:
+            return answer.headers.get("stream-closed", "").lower() == "true"
+        if self._ledger.replay:
+            return True
+        beyond = refusal.number(answer.headers, "producer-seq") > batch.seq
+        if beyond and not self._ledger.established:
+            # The first batch of an epoch travels alone: whoever is beyond it is another.
+            batch.doubtful = False
+        return batch.doubtful
 
     def _taken_for_another(self, batch: Batch) -> None:
         """A duplicate of what was never sent before: somebody else wrote under this id, epoch and number."""

@@ -82,7 +82,7 @@ class Ledger:
     failure: ClientError | None = None
     flushing: int = 0
     """How many wait for a flush: nothing lingers meanwhile."""
-    _established: bool = False
+    established: bool = False
     _highest: tuple[int, int] = (-1, -1)
     _since: float = 0.0
     _content: bytearray = field(default_factory=bytearray)
@@ -160,7 +160,7 @@ class Ledger:
 
     def take(self) -> Batch | float | None:
         """The next batch to send; seconds until there may be one; `None`: not before something happens."""
-        allowed = self.limits.max_in_flight if self._established else 1
+        allowed = self.limits.max_in_flight if self.established else 1
         if self.failure is not None or len(self._taken) >= allowed:
             return None
         if not self._ready:
@@ -190,7 +190,7 @@ class Ledger:
         Only when nothing was written in this one: to claim again later would fight with whoever fenced us,
         and to send again what may have arrived in the old epoch would double it.
         """
-        return self.auto_claim and not self._established and batch.seq == 0 and not batch.doubtful
+        return self.auto_claim and not self.established and batch.seq == 0 and not batch.doubtful
 
     def claim(self, batch: Batch, known: int) -> None:
         """Go on in the epoch after the one that the server knows."""
@@ -199,7 +199,7 @@ class Ledger:
     def confirmed(self, batch: Batch, answer: Appended) -> None:
         """The server has it."""
         self._drop(batch)
-        self._established = True
+        self.established = True
         if (batch.epoch, batch.seq) > self._highest:
             self._highest = batch.epoch, batch.seq
             self.acknowledged = answer
@@ -232,4 +232,4 @@ class Ledger:
         self.epoch = max(self.epoch, known) + 1
         self.next_seq = 0
         self.failure = None
-        self._established = False
+        self.established = False

@@ -40,7 +40,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 def number(headers: Mapping[str, str], name: str) -> int:
     """A header that is a number; -1 when it is not."""
     text = headers.get(name, "")
-    return int(text) if text.isdigit() else -1
+    return int(text) if text.isdecimal() and text.isascii() else -1
 
 
 def of(answer: Answer, url: str, doing: str, sent: Mapping[str, str]) -> errors.ClientError:
