@@ -19,11 +19,15 @@ SETTLED = 3.0
 
 
 @pytest.fixture
-def full(tmp_path: Path, server_factory: ServerFactory) -> Iterator[Room]:
-    with (
-        mounted(tmp_path / "disk", SIZE) as disk,
-        Room(server_factory(*FLAGS, data=disk / "data").url) as room,
-    ):
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk", SIZE) as path:
+        yield path
+
+
+@pytest.fixture
+def full(disk: Path, server_factory: ServerFactory) -> Iterator[Room]:
+    """Stopped before its disk is taken away."""
+    with Room(server_factory(*FLAGS, data=disk / "data").url) as room:
         yield room
 
 
