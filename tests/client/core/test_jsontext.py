@@ -1,12 +1,16 @@
 """JSON with orjson and without it: the same messages, the same bytes, the same errors."""
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import ModuleType
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from durastream.client.core import jsontext
 from durastream.client.errors import ProtocolError
@@ -95,7 +99,7 @@ def test_pages_become_one_array(module: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content_type", "json"),
+    ("content_type", "yes"),
     [
         ("application/json", True),
         ("Application/JSON; charset=utf-8", True),
@@ -104,5 +108,46 @@ def test_pages_become_one_array(module: ModuleType) -> None:
         ("", False),
     ],
 )
-def test_which_streams_hold_json(content_type: str, json: bool) -> None:
-    assert jsontext.is_json(content_type) is json
+def test_which_streams_hold_json(content_type: str, yes: bool) -> None:
+    assert jsontext.is_json(content_type) is yes
+
+
+NESTED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.text(st.sampled_from('a,{}[]"\\ é'), max_size=6),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.mark.property
+@given(st.lists(NESTED, max_size=30), st.integers(1, 40), st.booleans())
+def test_parts_of_a_page_are_the_page(values: list[Any], size: int, compact: bool) -> None:
+    separators = (",", ":") if compact else (", ", ": ")
+    page = json.dumps(values, separators=separators, ensure_ascii=False).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(jsontext, "PART", size)
+        assert [value for part in jsontext.parts(page) for value in part] == values
+
+
+def test_a_large_page_comes_in_parts() -> None:
+    page = b"[" + b",".join([b'{"n":[{},{}],"text":"},{"}'] * 50_000) + b"]"
+    found = list(jsontext.parts(page))
+    assert len(found) > 10
+    assert max(map(len, found)) < 10_000
+
+
+@pytest.mark.parametrize("end", [b"", b"]]", b",,1]", b'"]', b"}]"])
+def test_a_large_page_that_is_broken_is_told(end: bytes) -> None:
+    page = b"[" + b",".join([b'{"n":1}'] * 50_000) + end
+    with pytest.raises(ProtocolError):
+        list(jsontext.parts(page))
+
+
+@pytest.mark.parametrize("page", [b"", b"[]", b" [1]", b"[ ]"])
+def test_small_pages_are_parsed_at_once(page: bytes) -> None:
+    assert list(jsontext.parts(page)) == [jsontext.messages(page)]

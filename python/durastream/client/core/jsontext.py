@@ -7,12 +7,15 @@ installed and without.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from durastream.client.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+
+PART: Final = 64 << 10
+MISSES: Final = 3
 
 loads: Callable[[bytes | str], Any]
 encode: Callable[[Any], bytes]
@@ -90,6 +93,32 @@ def messages(text: bytes) -> list[Any]:
             f"the server sent a page that is not a JSON array but {type(found).__name__}"
         )
     return found
+
+
+def parts(text: bytes) -> Iterator[list[Any]]:
+    """The messages of a page, some at a time.
+
+    A page parsed at once is many times its size in fresh memory, which costs more than the parsing. What is
+    before a comma is an array by itself only when that comma stands between two messages; where several in a
+    row do not (deeply nested messages), the rest is parsed at once.
+    """
+    at = searched = 1
+    misses = 0
+    between = b"},{" if text[1:2] == b"{" else b","
+    while len(text) - at > 2 * PART and misses < MISSES and text.startswith(b"["):
+        cut = text.find(between, max(searched, at + PART), at + 2 * PART)
+        if cut < 0:
+            break
+        cut += len(between) // 2
+        searched = cut + 1
+        try:
+            found = loads(b"[" + text[at:cut] + b"]")
+        except ValueError:
+            misses += 1
+            continue
+        yield found
+        at, misses = cut + 1, 0
+    yield messages(text if at == 1 else b"[" + text[at:])
 
 
 def one_array(pages: Iterable[bytes]) -> bytes:

@@ -99,14 +99,14 @@ class View:
 
     def _hand_json(self, chunks: list[Chunk]) -> Iterator[Any]:
         for chunk in chunks:
-            messages = chunk.json()
-            if not messages:
-                self._at = chunk
-                continue
-            last = messages.pop()
-            yield from messages
+            last: list[Any] = []
+            for messages in jsontext.parts(chunk.data):
+                yield from last
+                last = messages[-1:]
+                del messages[-1:]
+                yield from messages
             self._at = chunk
-            yield last
+            yield from last
 
     def _whole(self, pages: list[bytes]) -> bytes:
         """Pages as one body: for JSON one array."""
