@@ -229,6 +229,31 @@ class TestFollowing:
         assert 2 < len(proxy.seen) < 12
 
 
+class TestWhatCannotBeHandedOut:
+    async def test_a_page_that_is_not_json_ends_the_iteration(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        room.create("application/json", b"1")
+        proxy.inject(Fault(corrupt=lambda piece: piece.replace(b"1", b"?")))
+        async with face.read(through, live="long-poll") as response:
+            messages = response.iter_json()
+            with pytest.raises(ProtocolError, match="not JSON"):
+                await anext(messages)
+            room.append(b"2")
+            assert [message async for message in messages] == []
+            assert response.offset == "-1"
+
+    async def test_half_a_character_is_not_passed_by_the_offset(
+        self, face: Face, room: Room
+    ) -> None:
+        room.create("text/plain", "ae\u0301".encode()[:-1])
+        async with face.read(room.url) as response:
+            assert [text async for text in response.iter_text()] == ["ae"]
+        room.append("\u0301".encode()[-1:], "text/plain")
+        async with face.read(room.url, offset=response.offset) as response:
+            assert [text async for text in response.iter_text()] == ["ae\u0301"]
+
+
 class TestEvents:
     CONTROL = b"event: control\ndata:"
 
@@ -294,6 +319,30 @@ class TestAppends:
         await face.handle(through, content_type="application/json").append(1)
         assert json.loads(room.content()) == [1]
         assert len(proxy.seen) == 3
+
+    @pytest.mark.parametrize("status", [500, 502, 504])
+    async def test_what_a_failing_server_may_have_written_is_not_sent_again(
+        self, face: Face, room: Room, through: str, proxy: Proxy, status: int
+    ) -> None:
+        room.create("application/json")
+        proxy.inject(Fault(status=status), method="POST")
+        with pytest.raises(ServerError, match="not known") as raised:
+            await face.handle(through, content_type="application/json").append(1)
+        assert raised.value.maybe_written
+        assert len(proxy.seen) == 1
+
+    async def test_a_server_can_be_trusted_with_500(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        room.create("application/json")
+        trusting = Retry(3, 0.01, append_after_500=True)
+        handle = face.handle(through, content_type="application/json", retry=trusting)
+        proxy.inject(Fault(status=500), times=2, method="POST")
+        await handle.append(1)
+        proxy.inject(Fault(status=502), method="POST")
+        with pytest.raises(ServerError):
+            await handle.append(2)
+        assert json.loads(room.content()) == [1]
 
     async def test_what_can_be_repeated_is(
         self, face: Face, room: Room, through: str, proxy: Proxy

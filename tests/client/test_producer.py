@@ -67,8 +67,8 @@ class TestExactlyOnce:
         async with face.producer(face.handle(through), "p", **SMALL) as producer:
             await give(producer, [f"<{n}>" for n in range(40)])
         assert room.content().decode() == "".join(f"<{n}>" for n in range(40))
-        posts = [s for s in proxy.seen if s.method == "POST"]
-        assert len(posts) > producer.next_seq, "nothing was sent again"
+        sent = [seen.headers["producer-seq"] for seen in proxy.seen if seen.method == "POST"]
+        assert len(sent) > len(set(sent)), "nothing was sent again"
 
     async def test_values_of_json_stay_single_messages(self, face: Face, room: Room) -> None:
         values = [[1, 2], [], "text", None, {"k": [3]}, 1.5, True]
@@ -178,6 +178,19 @@ class TestTheEnd:
             assert closed.closed
             assert await producer.close(4) == closed
         assert json.loads(room.content()) == [1, 2, 3]
+
+    async def test_a_close_that_was_given_up_and_asked_for_again_is_one(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        room.create()
+        async with face.producer(face.handle(through), "p") as producer:
+            await producer.append(1)
+            await producer.flush()
+            proxy.inject(Fault(delay=0.5), method="POST")
+            with anyio.move_on_after(0.1):
+                await producer.close(2)
+            assert (await producer.close(3)).closed
+        assert json.loads(room.content()) == [1, 2]
 
     async def test_close_without_a_message(self, face: Face, room: Room) -> None:
         room.create()
@@ -291,3 +304,39 @@ class TestAnotherRunWithTheSameEpoch:
         async with face.producer(face.handle(through), "p", auto_claim=True) as producer:
             await producer.append("again")
         assert json.loads(room.content()) == [*range(9), "again"]
+
+    @pytest.mark.parametrize(
+        "fault", [Fault(drop=True), Fault(lose=True), Fault(status=502), Fault(status=500)]
+    )
+    @pytest.mark.parametrize("times", [1, 2])
+    async def test_nothing_is_lost_whatever_the_first_requests_of_the_second_run_meet(
+        self, face: Face, room: Room, through: str, proxy: Proxy, fault: Fault, times: int
+    ) -> None:
+        """The one batch of the first run has the number of the second's."""
+        room.create()
+        async with face.producer(face.handle(room.url), "p") as producer:
+            await producer.append("first run")
+        proxy.inject(fault, times, method="POST")
+        async with face.producer(face.handle(through), "p", auto_claim=True) as producer:
+            await producer.append("second run")
+        assert json.loads(room.content()) == ["first run", "second run"]
+        proxy.inject(fault, times, method="POST")
+        with pytest.raises(ProducerFenced, match="used epoch 1 before"):
+            async with face.producer(face.handle(through), "p", epoch=1) as producer:
+                await producer.append("third run")
+        assert json.loads(room.content()) == ["first run", "second run"]
+
+    @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+    async def test_what_the_server_expects_next_can_be_asked(
+        self, face: Face, room: Room, kind: str
+    ) -> None:
+        room.create(kind)
+        handle = face.handle(room.url)
+        assert await handle.next_producer_seq("p") == 0
+        async with face.producer(handle, "p", epoch=2, max_batch_messages=1) as producer:
+            await give(producer, ["1", "2", "3"])
+        assert await handle.next_producer_seq("p", epoch=2) == 3
+        assert await handle.next_producer_seq("p", epoch=3) == 0
+        with pytest.raises(ProducerFenced) as raised:
+            await handle.next_producer_seq("p", epoch=1)
+        assert raised.value.current_epoch == 2

@@ -123,6 +123,14 @@ class DurableStream:
         """
         return self._perform(self._commands.close(final))
 
+    def next_producer_seq(self, producer: str, *, epoch: int = 0) -> int:
+        """Which sequence number the server expects next of an `IdempotentProducer` with this id and epoch.
+
+        0 when it has seen nothing of the epoch. Writes nothing. Raises `ProducerFenced` when there was a
+        later epoch, `StreamClosed`.
+        """
+        return self._perform(self._commands.next_producer_seq(producer, epoch))
+
     def delete(self) -> None:
         """Delete the stream (section 5.4). Raises `StreamNotFound`, `StreamGone`."""
         self._perform(self._commands.delete())

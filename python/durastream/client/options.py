@@ -54,6 +54,11 @@ class Retry:
     multiplier: float = 2.0
     deadline: float | None = 120.0
     """How long one operation may go on failing; `None` leaves it to `max_retries`."""
+    append_after_500: bool = False
+    """Whether a plain append answered 500 is sent again: only for servers that write nothing then.
+
+    Others would have the message twice. An `IdempotentProducer` needs no such choice.
+    """
 
     def __post_init__(self) -> None:
         if self.max_retries < 0:

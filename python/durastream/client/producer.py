@@ -65,7 +65,6 @@ class IdempotentProducer:
         self._most_bytes = max_buffered_bytes
         self._on_error = on_error
         self._as_json: bool | None = None
-        self._closed: Appended | None = None
 
     @property
     def epoch(self) -> int:
@@ -122,18 +121,20 @@ class IdempotentProducer:
 
         Closing again gives the first answer and writes nothing.
         """
-        if self._closed is not None:
-            return self._closed
-        as_json = self._start()
-        given = [] if final is None else [final]
-        payloads = [messages.encoded(message, as_json=as_json) for message in given]
-        with self._lanes.changed:
+        ledger = self._ledger
+        if ledger.closed is None:
+            as_json = self._start()
+            given = [] if final is None else [final]
+            payloads = [messages.encoded(message, as_json=as_json) for message in given]
+            with self._lanes.changed:
+                self._raise_if_over()
+                if not ledger.closing:  # else an interrupted close is on its way
+                    ledger.add_closing(given, payloads)
+            self.detach()
+        if ledger.closed is None:
             self._raise_if_over()
-            self._ledger.add_closing(given, payloads)
-        self.detach()
-        self._closed = self._ledger.acknowledged
-        assert self._closed is not None
-        return self._closed
+        assert ledger.closed is not None
+        return ledger.closed
 
     def detach(self) -> None:
         """Flush and end the producer; the stream stays open."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from durastream.client import AsyncStreamResponse, Chunk
 
 # Short, since the suite waits 30 s for a result and injects 20 failures in a row.
-RETRY = Retry(max_retries=6, max_delay=2.0, deadline=20.0)
+RETRY = Retry(max_retries=6, max_delay=2.0, deadline=20.0, append_after_500=True)
 
 
 class Collector(Protocol):

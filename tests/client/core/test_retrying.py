@@ -126,4 +126,4 @@ def test_which_statuses_are_tried_again(status: int) -> None:
         assert retrying.may_pass(status, repeatable=True) is (status in (408, 425, 429))
     # What may double a message is sent again only at the server's word that it was not done.
     doubling = retrying.may_pass(status, repeatable=False)
-    assert doubling is (status in (408, 425, 429, 500, 503))
+    assert doubling is (status in (408, 425, 429, 503))

@@ -108,6 +108,10 @@ class AsyncDurableStream:
         """Close the stream for good, with a last message or without (section 5.3)."""
         return await self._perform(self._commands.close(final))
 
+    async def next_producer_seq(self, producer: str, *, epoch: int = 0) -> int:
+        """Which sequence number the server expects next of a producer with this id and epoch."""
+        return await self._perform(self._commands.next_producer_seq(producer, epoch))
+
     async def delete(self) -> None:
         """Delete the stream (section 5.4)."""
         await self._perform(self._commands.delete())

@@ -61,7 +61,6 @@ class AsyncIdempotentProducer:
         self._scopes: list[anyio.CancelScope] = []
         self._as_json: bool | None = None
         self._ended = False
-        self._closed: Appended | None = None
 
     @property
     def epoch(self) -> int:
@@ -117,17 +116,19 @@ class AsyncIdempotentProducer:
 
         Closing again gives the first answer and writes nothing.
         """
-        if self._closed is not None:
-            return self._closed
-        as_json = await self._start()
-        given = [] if final is None else [final]
-        payloads = [messages.encoded(message, as_json=as_json) for message in given]
-        self._raise_if_over()
-        self._ledger.add_closing(given, payloads)
-        await self.detach()
-        self._closed = self._ledger.acknowledged
-        assert self._closed is not None
-        return self._closed
+        ledger = self._ledger
+        if ledger.closed is None:
+            as_json = await self._start()
+            given = [] if final is None else [final]
+            payloads = [messages.encoded(message, as_json=as_json) for message in given]
+            self._raise_if_over()
+            if not ledger.closing:  # else a cancelled close is on its way
+                ledger.add_closing(given, payloads)
+            await self.detach()
+        if ledger.closed is None:
+            self._raise_if_over()
+        assert ledger.closed is not None
+        return ledger.closed
 
     async def detach(self) -> None:
         """Flush and end the producer; the stream stays open."""

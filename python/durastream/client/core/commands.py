@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from durastream.client.core import jsontext, messages, refusal, retrying
+from durastream.client.core import jsontext, messages, refusal, retrying, standing
 from durastream.client.errors import ProtocolError
 from durastream.client.results import Appended, Created, StreamHead
 
@@ -155,6 +155,11 @@ class Commands:
         if closing and not found.closed:
             raise _unknown(answer, self.target.shown, doing, "an answer without Stream-Closed")
         return found
+
+    def next_producer_seq(self, producer: str, epoch: int) -> Operation[int]:
+        """What the server expects next of a producer (section 5.2.1)."""
+        kind = yield from self.known_type()
+        return (yield from standing.next_seq(self.target, kind, producer, epoch, self.retry))
 
     def close(self, final: Any) -> Operation[Appended]:  # noqa: ANN401  (any JSON value)
         """POST with `Stream-Closed` (section 5.3)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from durastream.client import errors
-from durastream.client.core import commands, jsontext, refusal, retrying, steps
+from durastream.client.core import commands, jsontext, refusal, retrying, standing, steps
 from durastream.client.core.retrying import Backoff
 from durastream.client.core.steps import Broken, Step
 
@@ -26,12 +26,16 @@ class Delivery:
         self._target = target
         self._kind = kind
         self._retry = retry
+        self._known_epoch = -1
+        """The epoch of which is known that nobody before us wrote in it."""
 
     def of(self, batch: Batch) -> Operation[Appended]:
         """Send it, again and again if need be: a sequence number is written once."""
         backoff = Backoff(self._retry)
         refreshed = False
         body = self._body(batch)
+        if batch.seq == 0 and not self._ledger.replay and self._known_epoch != batch.epoch:
+            yield from self._learn(batch)
         while True:
             if self._ledger.hopeless(batch):
                 raise errors.NotWritten("a batch before this one failed", url=self._target.shown)
@@ -41,16 +45,11 @@ class Delivery:
                 answer = yield from steps.send(request)
             except Broken as broken:
                 batch.doubtful = batch.doubtful or broken.sent
-                wait = backoff.delay()
-                if wait is None:
-                    failed = retrying.connection_failed(broken, self._target.shown, "append")
-                    failed.maybe_written = batch.doubtful
-                    raise failed from broken
-                yield from steps.sleep(wait)
+                yield from self._broken(batch, broken, backoff)
                 continue
             if answer.status < 300:
                 if answer.status != 204 or self._own(batch, answer):
-                    return commands.appended(answer)
+                    return commands.appended(answer, self._target.shown)
                 self._taken_for_another(batch)
                 continue
             if answer.status == 401 and self._target.dynamic and not refreshed:
@@ -58,6 +57,36 @@ class Delivery:
                 continue
             refreshed = False
             yield from self._refused(batch, answer, backoff, request, first=first)
+
+    def _learn(self, batch: Batch) -> Operation[None]:
+        """Find out whether the epoch is free, or claim the next one.
+
+        Without this, "duplicate" to the second attempt at a first batch could be said of ours, or of one that
+        an earlier run had sent.
+        """
+        ledger = self._ledger
+        try:
+            expected = yield from standing.next_seq(
+                self._target, self._kind, ledger.id, batch.epoch, self._retry
+            )
+        except errors.ProducerFenced as fenced:
+            if not ledger.may_claim(batch):
+                raise
+            ledger.claim(batch, fenced.current_epoch)
+        except errors.StreamClosed:
+            if batch.messages:
+                raise  # to close it again is harmless
+        else:
+            if expected:
+                self._taken_for_another(batch)
+        self._known_epoch = batch.epoch
+
+    def _broken(self, batch: Batch, broken: Broken, backoff: Backoff) -> Operation[None]:
+        wait = backoff.delay()
+        if wait is None:
+            known = Broken(broken.reason, sent=batch.doubtful)
+            raise retrying.connection_failed(known, self._target.shown, "append") from broken
+        yield from steps.sleep(wait)
 
     def _refused(
         self, batch: Batch, answer: Answer, backoff: Backoff, request: Request, *, first: bool
@@ -71,11 +100,11 @@ class Delivery:
         else:
             wait = None
             if retrying.may_pass(answer.status, repeatable=True):
-                # A gateway's 502 or 504 may hide that the server has it.
-                batch.doubtful = batch.doubtful or answer.status not in retrying.NOT_DONE
+                # A gateway's 502, say, may hide that the server has it.
+                batch.doubtful = batch.doubtful or retrying.leaves_open(answer.status)
                 wait = backoff.delay(refusal.retry_after(answer.headers))
             if wait is None:
-                raise error
+                raise retrying.in_doubt(error) if batch.doubtful else error
             yield from steps.sleep(wait)
 
     def _own(self, batch: Batch, answer: Answer) -> bool:
@@ -88,19 +117,19 @@ class Delivery:
         if beyond and not self._ledger.established:
             # The first batch of an epoch travels alone: whoever is beyond it is another.
             batch.doubtful = False
+        # Nobody had used the epoch before us: what may have arrived of this batch is ours.
         return batch.doubtful
 
     def _taken_for_another(self, batch: Batch) -> None:
-        """A duplicate of what was never sent before: somebody else wrote under this id, epoch and number."""
+        """Somebody else wrote under this id and epoch."""
         if self._ledger.may_claim(batch):
             self._ledger.claim(batch, batch.epoch)
             return
         error = errors.ProducerFenced(
             f"cannot append {self._target.shown}: producer {self._ledger.id!r} has used epoch {batch.epoch}"
-            " before, so that the server took this batch for a repetition and did not write it;"
+            " before, so that the server would take this batch for a repetition and not write it;"
             " start with a greater epoch, or with auto_claim",
             url=self._target.shown,
-            status=204,
         )
         error.current_epoch = batch.epoch
         raise error

@@ -79,6 +79,10 @@ class Ledger:
     pending_bytes: int = 0
     acknowledged: Appended | None = None
     """The answer to the highest batch confirmed: answers may come out of order."""
+    closing: bool = False
+    """Whether the last batch was given."""
+    closed: Appended | None = None
+    """The answer to the last batch, which closed the stream."""
     failure: ClientError | None = None
     flushing: int = 0
     """How many wait for a flush: nothing lingers meanwhile."""
@@ -146,6 +150,7 @@ class Ledger:
     def add_closing(self, messages: list[Any], payloads: list[bytes]) -> Batch:
         """A last batch, which closes the stream, with a message or without."""
         self._seal()
+        self.closing = True
         content = bytearray().join(payload + self.separator for payload in payloads)
         batch = Batch(content, messages, sum(len(p) + 1 for p in payloads), closing=True)
         self._ready.append(batch)
@@ -203,6 +208,8 @@ class Ledger:
         if (batch.epoch, batch.seq) > self._highest:
             self._highest = batch.epoch, batch.seq
             self.acknowledged = answer
+        if batch.closing:
+            self.closed = answer
 
     def failed(self, batch: Batch, error: ClientError) -> None:
         """It will not be written. The first failure in order is the producer's."""
@@ -232,4 +239,4 @@ class Ledger:
         self.epoch = max(self.epoch, known) + 1
         self.next_seq = 0
         self.failure = None
-        self.established = False
+        self.established = self.closing = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from durastream.client import errors
 from durastream.client.core import refusal, steps
@@ -19,15 +19,22 @@ if TYPE_CHECKING:
 
 # 4xx that another attempt may turn into something else (RFC 9110, RFC 8470, RFC 6585).
 PASSING = frozenset({408, 425, 429})
-# By these the server itself says that it did not do it; a gateway's 502 and 504 leave that open.
-NOT_DONE = frozenset({408, 425, 429, 500, 503})
+# By these the server says that it did not do it; 500, and a gateway's 502 and 504, leave that open.
+NOT_DONE = frozenset({408, 425, 429, 503})
+REFUSED = frozenset({501, 505})
+WRITING: Final = ("append", "close")
 
 
 def may_pass(status: int, *, repeatable: bool) -> bool:
     """Whether to try again after this status."""
     if not repeatable:
         return status in NOT_DONE
-    return status in PASSING or (status >= 500 and status not in (501, 505))
+    return status in PASSING or (status >= 500 and status not in REFUSED)
+
+
+def leaves_open(status: int) -> bool:
+    """Whether what was asked for may have been done in spite of this status."""
+    return status >= 500 and status not in NOT_DONE | REFUSED
 
 
 class Backoff:
@@ -62,10 +69,18 @@ class Backoff:
 
 def connection_failed(broken: Broken, url: str, doing: str) -> errors.ConnectionFailed:
     """The error for a request without an answer."""
-    doubt = broken.sent and doing in ("append", "close")
-    suffix = "; whether the server has it is not known" if doubt else ""
-    error = errors.ConnectionFailed(f"cannot {doing} {url}: {broken.reason}{suffix}", url=url)
-    error.maybe_written = doubt
+    error = errors.ConnectionFailed(f"cannot {doing} {url}: {broken.reason}", url=url)
+    return in_doubt(error) if broken.sent and doing in WRITING else error
+
+
+ErrorT = TypeVar("ErrorT", bound=errors.ClientError)
+
+
+def in_doubt(error: ErrorT) -> ErrorT:
+    """An error of a write that may have been carried out all the same."""
+    error.message += "; whether the server has it is not known"
+    error.args = (error.message,)
+    error.maybe_written = True
     return error
 
 
@@ -95,7 +110,8 @@ def call(
             maybe_done = maybe_done or broken.sent
             wait = backoff.delay() if repeatable or not broken.sent else None
             if wait is None:
-                raise connection_failed(broken, target.shown, doing) from broken
+                known = Broken(broken.reason, sent=maybe_done)
+                raise connection_failed(known, target.shown, doing) from broken
         else:
             if answer.status < 300:
                 return answer, maybe_done
@@ -103,12 +119,14 @@ def call(
                 refreshed = True
                 continue
             error = refusal.of(answer, target.shown, doing, headers)
-            if not may_pass(answer.status, repeatable=repeatable):
-                if maybe_done and doing == "delete" and answer.status == 404:
-                    return answer, maybe_done
-                raise error
-            wait = backoff.delay(refusal.retry_after(answer.headers))
+            if maybe_done and doing == "delete" and answer.status == 404:
+                return answer, maybe_done
+            trusted = retry.append_after_500 and answer.status == 500
+            maybe_done = maybe_done or (leaves_open(answer.status) and not trusted)
+            wait = None
+            if may_pass(answer.status, repeatable=repeatable or trusted):
+                wait = backoff.delay(refusal.retry_after(answer.headers))
             if wait is None:
-                raise error
+                raise in_doubt(error) if maybe_done and doing in WRITING else error
             refreshed = False
         yield from steps.sleep(wait)
