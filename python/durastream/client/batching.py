@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from durastream.client.core import gathering, jsontext, messages
+from durastream.client.core import jsontext, messages
+from durastream.client.core.gathering import Queue, Ticket
 from durastream.client.errors import ConnectionFailed
 
 if TYPE_CHECKING:
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
     from durastream.client.options import Message
     from durastream.client.results import Appended
 
-
-@dataclass(eq=False)
-class Ticket(gathering.Ticket):
-    """One append; its thread waits for `turn`: there is an outcome, or this thread sends the next batch."""
-
-    turn: threading.Event = field(default_factory=threading.Event)
+Waiting: TypeAlias = Ticket[threading.Event]
 
 
 class Batcher:
@@ -29,44 +24,29 @@ class Batcher:
     def __init__(self, send: Callable[[list[bytes], str], Appended]) -> None:
         self._send = send
         self._lock = threading.Lock()
-        self._queue: list[Ticket] = []
-        self._sending = False
+        self._queue: Queue[threading.Event] = Queue()
 
     def append(self, message: Message, kind: str) -> Appended:
         """Append it, alone or with others; the answer is that to the batch."""
-        ticket = Ticket(messages.encoded(message, as_json=jsontext.is_json(kind)), kind)
+        payload = messages.encoded(message, as_json=jsontext.is_json(kind))
+        ticket = Ticket(payload, kind, threading.Event())
         with self._lock:
-            self._queue.append(ticket)
-            mine = not self._sending
-            self._sending = True
+            mine = self._queue.join(ticket)
         if not mine:
             try:
                 ticket.turn.wait()
             except BaseException:  # Ctrl-C
-                self._withdraw(ticket)
+                with self._lock:
+                    self._queue.withdraw(ticket)
                 raise
         if ticket.outcome is None:
             self._send_next()
         return ticket.result()
 
-    def _withdraw(self, ticket: Ticket) -> None:
-        """A wait given up: it leaves the queue, and if it was its turn to send, the next one's comes."""
-        with self._lock:
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-                if ticket.turn.is_set():
-                    self._pass_on()
-
-    def _pass_on(self) -> None:
-        if self._queue:
-            self._queue[0].turn.set()
-        else:
-            self._sending = False
-
     def _send_next(self) -> None:
         """Send one batch, of which the caller's ticket is the first; then the first who waits sends."""
         with self._lock:
-            batch = gathering.next_batch(self._queue)
+            batch = self._queue.next_batch()
         outcome: Appended | BaseException
         try:
             outcome = self._send([ticket.payload for ticket in batch], batch[0].kind)
@@ -79,9 +59,6 @@ class Batcher:
             raise
         self._settle(batch, outcome)
 
-    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
+    def _settle(self, batch: list[Waiting], outcome: Appended | BaseException) -> None:
         with self._lock:
-            for ticket in batch:
-                ticket.outcome = outcome
-                ticket.turn.set()
-            self._pass_on()
+            self._queue.settle(batch, outcome)

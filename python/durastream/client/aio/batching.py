@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
 from durastream.client.core import gathering, jsontext, messages
+from durastream.client.core.gathering import Queue, Ticket
 from durastream.client.errors import ConnectionFailed
 
 if TYPE_CHECKING:
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds that the answer to a batch is waited for when the task that sent it is cancelled."""
 
-
-@dataclass(eq=False)
-class Ticket(gathering.Ticket):
-    """One append; its task waits for `turn`: there is an outcome, or this task sends the next batch."""
-
-    turn: anyio.Event = field(default_factory=anyio.Event)
+Waiting: TypeAlias = Ticket[anyio.Event]
 
 
 class AsyncBatcher:
@@ -32,40 +27,25 @@ class AsyncBatcher:
 
     def __init__(self, send: Callable[[list[bytes], str], Awaitable[Appended]]) -> None:
         self._send = send
-        self._queue: list[Ticket] = []
-        self._sending = False
+        self._queue: Queue[anyio.Event] = Queue()
 
     async def append(self, message: Message, kind: str) -> Appended:
         """Append it, alone or with others; the answer is that to the batch."""
-        ticket = Ticket(messages.encoded(message, as_json=jsontext.is_json(kind)), kind)
-        self._queue.append(ticket)
-        if self._sending:
+        payload = messages.encoded(message, as_json=jsontext.is_json(kind))
+        ticket = Ticket(payload, kind, anyio.Event())
+        if not self._queue.join(ticket):
             try:
                 await ticket.turn.wait()
             except BaseException:
-                self._withdraw(ticket)
+                self._queue.withdraw(ticket)
                 raise
         if ticket.outcome is None:
-            self._sending = True
             await self._send_next()
         return ticket.result()
 
-    def _withdraw(self, ticket: Ticket) -> None:
-        """A cancelled wait: it leaves the queue, and if it was its turn to send, the next one's comes."""
-        if ticket in self._queue:
-            self._queue.remove(ticket)
-            if ticket.turn.is_set():
-                self._pass_on()
-
-    def _pass_on(self) -> None:
-        if self._queue:
-            self._queue[0].turn.set()
-        else:
-            self._sending = False
-
     async def _send_next(self) -> None:
         """Send one batch, of which the caller's ticket is the first; then the first who waits sends."""
-        batch = gathering.next_batch(self._queue)
+        batch = self._queue.next_batch()
         outcome: Appended | BaseException
         try:
             outcome = await self._sent(batch)
@@ -74,11 +54,11 @@ class AsyncBatcher:
         except BaseException:
             lost = ConnectionFailed("the task that sent this batch was cancelled")
             lost.maybe_written = True
-            self._settle(batch, lost)
+            self._queue.settle(batch, lost)
             raise
-        self._settle(batch, outcome)
+        self._queue.settle(batch, outcome)
 
-    async def _sent(self, batch: list[Ticket]) -> Appended:
+    async def _sent(self, batch: list[Waiting]) -> Appended:
         payloads = [ticket.payload for ticket in batch]
         if len(batch) == 1:
             return await self._send(payloads, batch[0].kind)
@@ -105,19 +85,9 @@ class AsyncBatcher:
                 with anyio.CancelScope(shield=True):
                     await ended.wait()
                 if outcome is not None:
-                    self._tell(batch, outcome)
+                    gathering.tell(batch, outcome)
                 raise
         assert outcome is not None
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
-
-    def _tell(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
-        for ticket in batch:
-            if ticket.outcome is None:
-                ticket.outcome = outcome
-            ticket.turn.set()
-
-    def _settle(self, batch: list[Ticket], outcome: Appended | BaseException) -> None:
-        self._tell(batch, outcome)
-        self._pass_on()
