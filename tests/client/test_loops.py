@@ -65,3 +65,14 @@ def test_a_handle_that_was_closed_can_be_used_again(room: Room, backend: str) ->
 
     anyio.run(main, backend=backend)
     assert room.content() == b"[0,1,2]"
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_response_that_nobody_left_is_named(room: Room, backend: str) -> None:
+    async def main() -> None:
+        async with AsyncDurableStream(room.create()) as handle:
+            held = [await handle.stream(live="long-poll")]
+            with pytest.warns(ResourceWarning, match=f"{room.url}.* was neither read to its end"):
+                held.clear()
+
+    anyio.run(main, backend=backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
@@ -57,7 +58,10 @@ class StreamResponse(View):
         return (piece for batch in self._batches() for piece in self._hand_bytes(batch))
 
     def iter_text(self) -> Iterator[str]:
-        """The stream's bytes as UTF-8, never within a character."""
+        """The stream's bytes as UTF-8, never within a character.
+
+        `offset` stays before a page that ends within a character until the rest of it has come.
+        """
         self._take("iter_text", piecewise=True)
         decoder = text_decoder()
         return (text for batch in self._batches() for text in self._hand_text(batch, decoder))
@@ -69,7 +73,8 @@ class StreamResponse(View):
         beginning. To save positions without repetition, use `iter_chunks`.
         """
         self._take_json("iter_json")
-        return (message for batch in self._batches() for message in self._hand_json(batch))
+        batches = map(self._hand_lists, self._batches())
+        return itertools.chain.from_iterable(itertools.chain.from_iterable(batches))
 
     def read(self) -> bytes:
         """Everything: up to the tail, or, live, until the stream is closed. JSON comes as one array."""

@@ -44,6 +44,16 @@ def test_what_goes_in_comes_out(module: ModuleType, value: object) -> None:
     assert module.messages(b"[" + encoded + b"]") == [value]
 
 
+@pytest.mark.parametrize("before", range(8))
+@pytest.mark.parametrize("value", [10**19 + 1 << 1, 1 << 64, -(1 << 63) - 1])
+def test_a_long_number_is_exact_wherever_it_stands(
+    module: ModuleType, value: int, before: int
+) -> None:
+    page = b"[" + b" " * before + str(value).encode() + b"]"
+    assert module.messages(page) == [value]
+    assert type(module.messages(page)[0]) is int
+
+
 def test_text_is_utf8_not_escapes(module: ModuleType) -> None:
     assert module.encode("ü") == '"ü"'.encode()
 

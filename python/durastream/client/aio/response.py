@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
 from durastream.client.aio.wire import AsyncReel, AsyncWire, close_client, own_client
@@ -38,7 +39,11 @@ class _Iterator(Generic[T]):
 
     async def __anext__(self) -> T:
         while True:
-            item = next(self._current, _NOTHING)
+            try:
+                item = next(self._current, _NOTHING)
+            except Exception:  # not JSON, not UTF-8: going on would leave out the rest of the page
+                await self._response.cancel()
+                raise
             if item is not _NOTHING:
                 return cast("T", item)
             chunks = await self._response._next()
@@ -115,6 +120,14 @@ class AsyncStreamResponse(View):
         own, self._own = self._own, None
         if own is not None:
             await close_client(own)
+
+    def __del__(self) -> None:
+        reel = getattr(self, "_reel", None)
+        if reel is not None and not reel.ended:
+            # Its connection cannot be given back from here, where nothing can be awaited.
+            warnings.warn(
+                f"{self!r} was neither read to its end nor left", ResourceWarning, 2, self
+            )
 
     async def __aenter__(self) -> Self:
         return self

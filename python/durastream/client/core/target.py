@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,12 @@ from urllib.parse import (
 
 from durastream.client.core import steps
 from durastream.client.core.steps import Operation, Request
+from durastream.client.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_ABSOLUTE = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass
@@ -42,8 +46,10 @@ class Target:
                 f"not a stream's URL: {without_secrets(self.url)!r}; use http:// or https://"
             )
         self.shown = without_secrets(self.url)
-        own = parse_qsl(parts.query, keep_blank_values=True)
-        self.params = {**dict(own), **self.params}
+        own: dict[str, list[str]] = {}
+        for name, value in parse_qsl(parts.query, keep_blank_values=True):
+            own.setdefault(name, []).append(value)
+        self.params = {**own, **self.params}
         if "@" in parts.netloc:
             # Not left in the URL, which httpx logs.
             self.headers = {**_basic(parts), **self.headers}
@@ -69,7 +75,15 @@ class Target:
 
     def sibling(self, to: str) -> Target:
         """The target of another stream: an absolute URL, a path, or a name beside this one."""
-        return Target(urljoin(self.url, to), dict(self.headers), dict(self.params))
+        if not _ABSOLUTE.match(to) and not to.startswith("/"):
+            to = f"./{to}"  # a name may have a colon
+        url = urljoin(self.url, to)
+        if _origin(url) != _origin(self.url):
+            raise ValueError(
+                f"{without_secrets(url)} is not at {without_secrets(urljoin(self.url, '/'))}, where this"
+                " stream is: a fork lives at its source's server"
+            )
+        return Target(url, dict(self.headers), dict(self.params))
 
     def request(
         self,
@@ -84,14 +98,27 @@ class Target:
         The protocol's own values go before them.
         """
         now = yield from steps.current(self.headers, self.params)
+        _check(now.headers)
         query = {**now.params, **params} if params else now.params
         url = self.url
         if query:
             # In order of their names, so that caches see equal requests as equal (section 10.1).
-            url = f"{url}?{urlencode(sorted(query.items()))}"
-        return Request(
-            method, url, {**now.headers, **headers}, content, bool(now.params), read_timeout
-        )
+            url = f"{url}?{urlencode(sorted(query.items()), doseq=True)}"
+        ours = {name.lower() for name in headers}
+        sent = {name: value for name, value in now.headers.items() if name.lower() not in ours}
+        return Request(method, url, {**sent, **headers}, content, bool(now.params), read_timeout)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _check(headers: Mapping[str, Any]) -> None:
+    """Refuse a header that is no text, by its name: its value may be a secret."""
+    for name, value in headers.items():
+        if not isinstance(value, str):
+            raise BadRequest(f"the value of header {name!r} is {type(value).__name__}, not str")
 
 
 def _basic(parts: SplitResult) -> dict[str, str]:

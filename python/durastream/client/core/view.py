@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from durastream.client.core import jsontext
@@ -93,20 +94,25 @@ class View:
     def _hand_text(self, chunks: list[Chunk], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
         for chunk in chunks:
             text = decoder.decode(chunk.data, chunk.closed)
-            self._at = chunk
+            # Half a character has not been handed out: the offset does not pass it.
+            self._at = chunk._replace(offset=self.offset) if decoder.getstate()[0] else chunk
             if text:
                 yield text
 
     def _hand_json(self, chunks: list[Chunk]) -> Iterator[Any]:
+        # A generator that hands on each message would cost as much as parsing it.
+        return itertools.chain.from_iterable(self._hand_lists(chunks))
+
+    def _hand_lists(self, chunks: list[Chunk]) -> Iterator[list[Any]]:
         for chunk in chunks:
             last: list[Any] = []
             for messages in jsontext.parts(chunk.data):
-                yield from last
+                yield last
                 last = messages[-1:]
                 del messages[-1:]
-                yield from messages
+                yield messages
             self._at = chunk
-            yield from last
+            yield last
 
     def _whole(self, pages: list[bytes]) -> bytes:
         """Pages as one body: for JSON one array."""
