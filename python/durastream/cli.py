@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from durastream import __version__
 from durastream import commands as commands_of_tools
-from durastream.commands import completion
+from durastream.commands import completion, standard
 from durastream.commands.remote import entry as remote
 from durastream.settings import SETTINGS, SettingError, Settings
 
@@ -58,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Of `serve`: 0, 1 for a failure, 2 for a value that cannot be used. The others document theirs.
     """
+    standard.fill_in()
     top = parser()
     given = top.parse_args(arguments)
     if given.command in remote.COMMANDS:

@@ -1,9 +1,13 @@
 """How commands end: statuses, messages, signals, pipes, terminals."""
 
+import http.server
 import os
 import pty
+import shlex
 import signal
 import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +30,10 @@ BAD_USAGE = (
     ["head", "x", "--ca-cert", "/nowhere"],
     ["create", "x", "--json", "--data", "{"],
     ["create", "x", "--ttl", "-1"],
+    ["create", "x", "--ttl", "1.5"],
+    ["fork", "http://127.0.0.1:1/x", "http://127.0.0.1:2/y"],
+    ["read", "x", "--resume", "/"],
+    ["write", "x", "--file", "/nowhere", "--content-type", "text/plain"],
     ["write", "x", "1", "--file", "y"],
     ["write", "x", "1", "--epoch", "2"],
     ["write", "x", "1", "--ttl", "2"],
@@ -86,6 +94,71 @@ def test_ending_a_follower_tells_where_to_go_on(
         _, err = following.communicate(timeout=20)
     assert following.returncode == -number
     assert err.decode() == f"offset: {tail}\n"
+
+
+def test_missing_credentials_have_a_status_of_their_own(run: Run) -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", "Bearer")
+            self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815  (their names are given)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for command in ("read", "head"):
+            ended = run(command, "x", "--url", f"http://127.0.0.1:{server.server_port}")
+            assert ended.status == 6
+            assert "credentials are missing or not enough" in ended.err
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        ("read {0} >&-", 1, "standard output is closed"),
+        ("read {0} --follow >&-", 1, "standard output is closed"),
+        ("head {0} >&-", 1, "standard output is closed"),
+        ("read {0} >/dev/full", 1, "No space left"),
+        ("write {0} 1 >&-", 0, ""),
+        ("write {0} <&-", 2, "standard input is closed"),
+        ("read {0} <&- >/dev/null", 0, ""),
+        ("read nowhere 2>&-", 3, ""),
+        ("head '' 2>&-", 2, ""),
+        ("read nowhere <&- >&- 2>&-", 3, ""),
+    ],
+)
+def test_standard_files_that_the_shell_closed(
+    run: Run, path: str, environment: dict[str, str], command: str, status: int, said: str
+) -> None:
+    run("create", path, "--json")
+    run("write", path, "1")
+    script = f"{shlex.quote(str(COMMAND))} {command.format(path)}"
+    ended = subprocess.run(
+        ["sh", "-c", script], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == status
+    assert said in ended.stderr
+    assert len(ended.stderr.splitlines()) == (1 if said else 0)
+
+
+def test_ctrl_c_while_it_loads_leaves_no_traceback() -> None:
+    script = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "durastream.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from durastream.__main__ import main
+main()
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
 
 
 def on_a_terminal(arguments: list[str | Path], environment: dict[str, str], keys: bytes) -> str:

@@ -48,6 +48,25 @@ def test_what_is_not_json_is_told_by_place_and_what_was_written(run: Run, path: 
     ):
         assert run("write", path, *arguments, stdin=text).status == 2
     assert run("write", path, "{}", "nonsense").status == 2
+    assert run("read", path).lines == ['{"a":1}'], "of several arguments none unless all are good"
+
+
+@pytest.mark.parametrize("cut", ["--json", "--lines", "--batch-json"])
+def test_what_no_server_takes_for_json_is_wrong_usage(run: Run, path: str, cut: str) -> None:
+    run("create", path, "--json")
+    opening, closing = ("[", "]") if cut == "--batch-json" else ("", "")
+    for text, said in (("NaN", "NaN is no JSON value"), ("[" * 100_000, "nested too deeply")):
+        found = run("write", path, cut, stdin=f"{opening}{text}{closing}".encode())
+        assert found.status == 2
+        assert said in found.err
+        assert "Traceback" not in found.err
+
+
+def test_options_that_can_mean_nothing_are_wrong_usage(run: Run, path: str) -> None:
+    for wrong in (("--timeout", "0"), ("--auth", "")):
+        found = run("write", path, "1", *wrong)
+        assert found.status == 2
+        assert wrong[0] in found.err
 
 
 def test_conditions_of_a_single_message(run: Run, path: str) -> None:
@@ -73,6 +92,31 @@ def test_a_producer_can_be_run_again_with_the_same_input(run: Run, path: str) ->
     fenced = run(*arguments, stdin=b"1\n")
     assert fenced.status == 4
     assert run("read", path).lines == [*numbers, '"new"']
+
+
+@pytest.mark.parametrize(
+    "counts", [(3, 4, 4, 9), (1, 2, 3, 4, 5, 6, 7), (6, 7, 6, 12), (5, 11, 20)]
+)
+def test_a_producers_input_may_grow_whatever_its_batches(
+    run: Run, path: str, counts: tuple[int, ...]
+) -> None:
+    run("create", path, "--json")
+    for count in counts:
+        text = "".join(f"{n}\n" for n in range(count)).encode()
+        assert (
+            run("write", path, "--lines", "--producer", "p", "--batch", "3", stdin=text).status == 0
+        )
+    assert run("read", path).lines == [str(n) for n in range(max(counts))]
+
+
+def test_a_close_of_less_input_is_not_taken_for_that_of_more(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    command = ("write", path, "--lines", "--producer", "p", "--batch", "2", "--close")
+    assert run(*command, stdin=b"1\n2\n3\n").status == 0
+    assert run(*command, stdin=b"1\n2\n3\n").status == 0
+    for more in (b"4\n", b"4\n5\n"):
+        assert run(*command, stdin=b"1\n2\n3\n" + more).status == 4
+    assert run("read", path).lines == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("batch", ["1", "3", "5"])

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from durastream.commands.remote import jsonpieces
 from durastream.commands.remote.ends import DONE, BadUsageError
 from durastream.commands.remote.place import Server
 from durastream.commands.report import out
-
-if TYPE_CHECKING:
-    import argparse
 
 NAME = "create"
 HELP = "create a stream, or make sure that it exists"
@@ -57,7 +54,7 @@ def add_lifetime(parser: argparse.ArgumentParser) -> None:
     life.add_argument(
         "--ttl",
         metavar="SECONDS",
-        type=_whole,
+        type=whole,
         help="deleted when nobody has read or written it for so long",
     )
     life.add_argument(
@@ -72,13 +69,11 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _whole(text: str) -> int:
+def whole(text: str) -> int:
+    """The type of an argument that counts."""
     if not text.isascii() or not text.isdigit():
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
     return int(text)
-
-
-_whole.__name__ = "number of seconds"
 
 
 def run(given: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -81,6 +82,14 @@ def die_by(number: int) -> NoReturn:
     os.kill(os.getpid(), number)
     # Only where the signal is blocked.
     os._exit(128 + number)
+
+
+def said(error: OSError) -> str:
+    """What the system refused, in words for whoever gave the command."""
+    if error.errno == errno.EBADF:
+        return "standard output is closed: there is nowhere to print to"
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 def status_of(error: DurableStreamError) -> int:

@@ -7,6 +7,7 @@ import signal
 import sys
 
 from durastream import errors
+from durastream.commands import standard
 from durastream.commands.remote import (
     bench,
     close,
@@ -61,6 +62,7 @@ def run(given: argparse.Namespace) -> int:
         warn(str(error))
         return ends.status_of(error)
     except OSError as error:
-        warn(str(error))
+        standard.forget_output()
+        warn(ends.said(error))
         return ends.FAILED
     return status

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from durastream.commands.remote.create import PATIENCE, _whole, add_lifetime
-from durastream.commands.remote.ends import DONE
+from durastream.commands.remote.create import PATIENCE, add_lifetime, whole
+from durastream.commands.remote.ends import DONE, BadUsageError
 from durastream.commands.remote.place import Server
 from durastream.commands.report import out
 
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sub-offset",
         metavar="N",
-        type=_whole,
+        type=whole,
         help="so many messages (JSON) or bytes of the append behind --offset, too",
     )
     add_lifetime(parser)
@@ -46,12 +46,15 @@ def run(given: argparse.Namespace) -> int:
     from durastream.client import DurableStream  # noqa: PLC0415  (slow to load)
 
     stream = DurableStream(url, **server.options(url, patience=PATIENCE))
-    made = stream.fork(
-        to,
-        offset=given.offset,
-        sub_offset=given.sub_offset,
-        ttl=given.ttl,
-        expires_at=given.expires_at,
-    )
+    try:
+        made = stream.fork(
+            to,
+            offset=given.offset,
+            sub_offset=given.sub_offset,
+            ttl=given.ttl,
+            expires_at=given.expires_at,
+        )
+    except ValueError as error:  # it is at another server
+        raise BadUsageError(str(error)) from None
     out(made.url)
     return DONE

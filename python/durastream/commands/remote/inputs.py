@@ -24,11 +24,12 @@ def arguments(
     texts: Sequence[str], *, checked: Callable[[str, str], bytes] | None
 ) -> Iterator[Messages]:
     """Each argument a message. `checked` makes JSON of it."""
-    for number, text in enumerate(texts, 1):
-        if checked is None:
-            yield [os.fsencode(text)]
-        else:
-            yield [checked(text, f"message {number}")]
+    messages = [
+        os.fsencode(text) if checked is None else checked(text, f"message {number}")
+        for number, text in enumerate(texts, 1)
+    ]
+    for message in messages:  # none is sent unless all are good
+        yield [message]
 
 
 def json_value(text: str, where: str) -> bytes:

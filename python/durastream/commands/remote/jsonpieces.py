@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
 # Only where values end is of interest: numbers of any size and precision stay text.
-_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_constant)
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _PART: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+')
 OPENING: Final = ("[", "{")
@@ -23,7 +28,7 @@ def value(text: str) -> str:
     found = _SPACE.match(text)
     assert found is not None
     begin = found.end()
-    _, end = _DECODER.raw_decode(text, begin)
+    end = _end_of_value(text, begin)
     _at_end(text, end)
     return text[begin:end]
 
@@ -42,7 +47,7 @@ def _elements(text: str) -> Iterator[str]:
         _at_end(text, at + 1)
         return
     while True:
-        _, end = _DECODER.raw_decode(text, at)
+        end = _end_of_value(text, at)
         yield text[at:end]
         at = _skip(text, end)
         mark = text[at : at + 1]
@@ -52,6 +57,13 @@ def _elements(text: str) -> Iterator[str]:
         if mark != ",":
             raise json.JSONDecodeError("Expecting ',' delimiter", text, at)
         at = _skip(text, at + 1)
+
+
+def _end_of_value(text: str, at: int) -> int:
+    try:
+        return _DECODER.raw_decode(text, at)[1]
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _skip(text: str, at: int) -> int:

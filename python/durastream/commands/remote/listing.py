@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
-from durastream.commands.remote.create import _whole
+from durastream.commands.remote.create import whole
 from durastream.commands.remote.ends import (
     DONE,
     FAILED,
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "prefix", metavar="PREFIX", nargs="?", default="", help="only paths that begin with this"
     )
-    parser.add_argument("--limit", metavar="N", type=_whole, help="at most so many")
+    parser.add_argument("--limit", metavar="N", type=whole, help="at most so many")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument(
         "-l", "--long", action="store_true", help="with tail, state, creation and content type"

@@ -92,6 +92,8 @@ class Server:
     def of(cls, given: argparse.Namespace) -> Server:
         """The server that the arguments and the environment name. Raises BadUsageError."""
         headers = dict(_header(text) for text in given.header)
+        if given.timeout <= 0:
+            raise BadUsageError("--timeout must be above 0, such as 10 or 500ms")
         base = given.url or os.environ.get(URL_VARIABLE)
         from_environment = None
         if given.auth is not None:
@@ -220,6 +222,8 @@ def _header(text: str) -> tuple[str, str]:
 def _authorization(text: str) -> str:
     """`TOKEN` as a bearer token; `SCHEME CREDENTIALS` as it is."""
     text = _clean(text.strip(), f"--auth or {AUTH_VARIABLE}")
+    if not text:
+        raise BadUsageError(f"--auth or {AUTH_VARIABLE} is empty; give a token, or leave it out")
     return text if " " in text else f"Bearer {text}"
 
 

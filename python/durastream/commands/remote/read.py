@@ -132,7 +132,12 @@ def _offset(given: argparse.Namespace) -> str:
         raise BadUsageError(
             f"--offset and {given.resume} both say where to begin; leave one out, or remove the file"
         )
-    kept: str = given.resume.read_text().strip()
+    try:
+        kept: str = given.resume.read_text().strip()
+    except OSError as error:
+        raise BadUsageError(f"--resume {given.resume}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        kept = ""
     if not kept or len(kept.split()) != 1:
         raise BadUsageError(f"--resume {given.resume} is not a file with an offset in it")
     return kept

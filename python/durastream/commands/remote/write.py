@@ -8,6 +8,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from durastream.commands import standard
 from durastream.commands.remote import inputs, once
 from durastream.commands.remote.create import PATIENCE, add_lifetime
 from durastream.commands.remote.ends import DONE, BadUsageError, interruptible
@@ -78,8 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     once = parser.add_argument_group(
         "exactly once",
         "With --producer each message has a sequence number, counted from 0. Whatever failed, or was ended "
-        "in the middle, can be run again with the same input, producer and epoch: what had arrived is not "
-        "written again.",
+        "in the middle, can be run again with the same input, or more of it, and the same producer and "
+        "epoch: what had arrived is not written again.",
     )
     once.add_argument("--producer", metavar="ID", help="a name of your choice for this input")
     once.add_argument(
@@ -175,10 +176,17 @@ def _opened(given: argparse.Namespace, opened: contextlib.ExitStack) -> tuple[in
     if given.messages:
         return -1, ""
     if given.file in (None, "-"):
-        if sys.stdin.isatty():
+        fd = sys.stdin.fileno()
+        if not standard.readable(fd):
+            raise BadUsageError("standard input is closed; give messages, --file or a pipe")
+        if os.isatty(fd):
             warn("reading from the terminal; Ctrl-D ends it")
-        return sys.stdin.fileno(), "standard input"
-    return opened.enter_context(open(given.file, "rb", buffering=0)).fileno(), given.file  # noqa: PTH123
+        return fd, "standard input"
+    try:
+        file = opened.enter_context(open(given.file, "rb", buffering=0))  # noqa: PTH123, SIM115
+    except OSError as error:
+        raise BadUsageError(f"--file {given.file}: {error.strerror}") from None
+    return file.fileno(), given.file
 
 
 def _content_type(given: argparse.Namespace) -> str | None:
