@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from bench.client.cases import MESSAGE
 from durastream.client import DurableStream
 
-QUIET = 0.5
-"""Seconds without a byte: then everything has come."""
+PATIENCE = 10.0
+"""Seconds."""
+EVENT, CONTROL, END = b"event: data", b"event: control", b"\n\n\r\n"
 HEAD_END = b"\r\n\r\n"
 
 
@@ -59,26 +60,23 @@ def record(url: str, count: int) -> Recording:
     handle = DurableStream(url)
     handle.create("application/json")
     with socket.create_connection(address) as reader:
+        reader.settimeout(PATIENCE)
         reader.sendall(_request(parts.path, parts.netloc, "offset=now"))
         page = _answer(reader)
         reader.sendall(_request(parts.path, parts.netloc, "live=sse&offset=now"))
         head, first = _head(reader)
-        pieces = [first]
-        thread = threading.Thread(target=_listen, args=(reader, pieces))
-        thread.start()
-        for _ in range(count):
+        body = bytearray(first)
+        for number in range(1, count + 1):
             handle.append(MESSAGE)
-        thread.join()
-    body = b"".join(pieces)
-    assert body.count(b"event: data") == count
-    return Recording(page, head, body)
+            # Each is waited for: appends that come together would share an event.
+            while body.count(EVENT) < number or not _whole(body):
+                body += reader.recv(1 << 16)
+    return Recording(page, head, bytes(body))
 
 
-def _listen(reader: socket.socket, pieces: list[bytes]) -> None:
-    reader.settimeout(QUIET)
-    with contextlib.suppress(TimeoutError):
-        while piece := reader.recv(1 << 16):
-            pieces.append(piece)
+def _whole(body: bytearray) -> bool:
+    """Whether the last data has come with its control event."""
+    return body.endswith(END) and body.rfind(CONTROL) > body.rfind(EVENT)
 
 
 def _request(path: str, host: str, query: str) -> bytes:
