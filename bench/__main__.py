@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import engine, idle, listener
+from bench import engine, history, idle, listener
 from bench.client import measure as client
 from bench.peers import appends, live, memory, others, reads, servers, streams
 from bench.plot import plot
@@ -28,6 +28,8 @@ SECTIONS: dict[str, Callable[..., list[Row]]] = {
     "listener": listener.measure,
     "engine": engine.measure,
     "idle": idle.measure,
+    "history": history.measure,
+    "sustained": history.sustained,
     "client": client.measure,
 }
 RESULTS = Path(__file__).parent / "results"

@@ -1,4 +1,5 @@
-//! What appends feel of a checkpoint: their latencies with one being made all the time, and with none.
+//! What appends feel of a checkpoint: their latencies with one being made all the time, and with none. The last line is
+//! JSON with medians, for `bench/history.py`.
 //!
 //! `cargo run --release -p durastream-engine --example checkpoint_stall -- [streams] [writers] [directory]`
 
@@ -57,6 +58,19 @@ fn round(engine: &Engine, streams: usize, writers: usize) -> Result<Vec<Duration
     Ok(all)
 }
 
+/// A figure of each round.
+#[derive(Default)]
+struct Seen {
+    p99: Vec<f64>,
+    rate: Vec<f64>,
+    each: Vec<f64>,
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let streams: usize = arguments
@@ -79,6 +93,7 @@ fn main() -> Result<(), Failure> {
         }
     }
     let mut out = std::io::stdout();
+    let mut seen = [Seen::default(), Seen::default()];
     for number in 0..2 * ROUNDS {
         let with = number % 2 == 1;
         let stop = Arc::new(AtomicBool::new(!with));
@@ -111,8 +126,22 @@ fn main() -> Result<(), Failure> {
             at(0.999),
             all.last().copied().unwrap_or_default(),
         )?;
+        let seen = &mut seen[usize::from(with)];
+        seen.p99.push(at(0.99).as_secs_f64() * 1e3);
+        seen.rate.push(all.len() as f64 / ROUND.as_secs_f64());
+        seen.each.push(each.as_secs_f64());
     }
     engine.close()?;
     std::fs::remove_dir_all(&dir)?;
+    let [without, with] = seen;
+    writeln!(
+        out,
+        r#"{{"p99_ms_without": {:.4}, "p99_ms_with": {:.4}, "rate_without": {:.0}, "rate_with": {:.0}, "checkpoint_s": {:.4}}}"#,
+        median(without.p99),
+        median(with.p99),
+        median(without.rate),
+        median(with.rate),
+        median(with.each),
+    )?;
     Ok(())
 }

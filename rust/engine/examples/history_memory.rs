@@ -1,4 +1,5 @@
-//! What history costs in memory: bytes for each stream in each sealed segment, and for each event that was sealed.
+//! What history costs in memory: bytes for each stream in each sealed segment, and for each event that was sealed. The
+//! last line is JSON, for `bench/history.py`.
 //!
 //! `cargo run --release -p durastream-engine --example history_memory -- [streams] [segments] [events] [directory]`
 
@@ -21,6 +22,8 @@ fn resident() -> Result<u64, Failure> {
 fn options() -> Options {
     let mut options = Options::default();
     options.store.hot_bytes = 0;
+    // Nothing is merged: what counts is what a stream's part of one file costs.
+    options.store.sealed_file_bytes = 1;
     options.checkpoint_bytes = u64::MAX;
     options.reap_interval = Duration::from_secs(3600);
     options
@@ -31,7 +34,7 @@ fn path(number: usize) -> Result<StreamPath, Failure> {
 }
 
 /// Streams with events in every segment.
-fn build(dir: &Path, streams: usize, segments: usize, events: usize) -> Result<(), Failure> {
+fn build(dir: &Path, streams: usize, segments: usize, events: usize) -> Result<u64, Failure> {
     std::fs::remove_dir_all(dir).ok();
     let engine = Engine::open(dir, options())?;
     for number in 0..streams {
@@ -52,8 +55,9 @@ fn build(dir: &Path, streams: usize, segments: usize, events: usize) -> Result<(
         // Each round of appends is a segment of its own.
         engine.compact()?;
     }
+    let files = engine.stats().store.sealed_files;
     engine.close()?;
-    Ok(())
+    Ok(files)
 }
 
 /// Opened in a process of its own, so that nothing else is counted.
@@ -84,12 +88,13 @@ fn main() -> Result<(), Failure> {
         PathBuf::from,
     );
     let begun = Instant::now();
-    build(&dir, streams, 0, events)?;
+    let few = build(&dir, streams, 0, events)?;
     let without = measure(&dir)?;
-    build(&dir, streams, segments, events)?;
+    let files = build(&dir, streams, segments, events)?;
     let with = measure(&dir)?;
     std::fs::remove_dir_all(&dir)?;
     let taken = with.saturating_sub(without);
+    let segments = (files - few) as usize;
     let pairs = (streams * segments) as u64;
     writeln!(
         out,
@@ -108,14 +113,16 @@ fn main() -> Result<(), Failure> {
         taken as f64 / (pairs * events as u64) as f64
     )?;
     // 100 GB are so many segments; what a stream has in one is at least one event.
-    let segments = (100u64 << 30) / options().store.segment_bytes;
+    let many = (100u64 << 30) / options().store.segment_bytes;
     for streams in [100u64, 1_000, 10_000] {
-        let bytes = taken as f64 / pairs as f64 * (segments * streams) as f64;
+        let bytes = taken as f64 / pairs as f64 * (many * streams) as f64;
         writeln!(
             out,
             "100 GB of history, {streams} streams in every segment: {:.0} MB",
             bytes / 1e6
         )?;
     }
+    let each = taken as f64 / pairs as f64;
+    writeln!(out, r#"{{"each": {each:.2}, "files": {segments}}}"#)?;
     Ok(())
 }
