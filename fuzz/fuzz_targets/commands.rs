@@ -38,6 +38,8 @@ enum Say {
     LimitedFork(u8, u8, Option<u8>, Limits),
     Configure(u8, Change, Change, Change),
     Retain,
+    /// What is alive goes to history, what is dead is dropped, and the indexes forget.
+    Seal,
 }
 
 /// Bytes, milliseconds, appends.
@@ -174,6 +176,7 @@ fn command(say: Say) -> Command {
             },
         ),
         Say::Retain => Command::Retain,
+        Say::Seal => Command::Seal,
     }
 }
 

@@ -21,15 +21,18 @@ const LEAD: usize = 16;
 fn footer_of(bytes: &[u8]) -> (Trailer, Vec<u8>) {
     let (lead, rest) = bytes.split_at(bytes.len().min(LEAD));
     let mut extents = rest[..rest.len() - rest.len() % EXTENT].to_vec();
+    let modes = lead.get(8).copied().unwrap_or_default();
+    // Mostly short, for speed; else of several blocks.
+    let longest = if modes & 2 == 0 { 1 << 11 } else { 1 << 15 };
     let (mut data, marks) = (
-        u64::from(u32_at(lead, 0) % (1 << 20)),
+        u64::from(u32_at(lead, 0)) % (4 * longest),
         u64::from(u32_at(lead, 4) % 4096),
     );
-    if lead.get(8).is_some_and(|byte| byte & 1 == 1) {
+    if modes & 1 == 1 {
         data = 0;
         for row in extents.chunks_exact_mut(EXTENT) {
             let start = u64_at(row, 8) % LSN_MAX;
-            let end = start + u64_at(row, 16) % 4096;
+            let end = start + u64_at(row, 16) % longest;
             put(row, 8, &start.to_le_bytes());
             put(row, 16, &end.to_le_bytes());
             put(row, 24, &data.to_le_bytes());

@@ -1,6 +1,7 @@
 //! Power cuts at every operation of random workloads.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use durastream_storage::Durability;
@@ -18,17 +19,41 @@ const THOROUGHNESS: Thoroughness = Thoroughness {
     recoveries: 40,
 };
 
+/// Runs so many workloads a round: one after the other in CI, where other tests have the other cores.
 fn sweep_all(workloads: u64, durability: Durability) -> Tally {
-    let mut tally = Tally::default();
-    for seed in (0..workloads * rounds()).map(|seed| first_seed() + seed) {
-        let workload = Workload::random(seed, durability);
-        let diary = workload
-            .run(&|sim| Arc::new(sim))
-            .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e:?}", workload.steps));
-        tally += sweep(&diary, THOROUGHNESS)
-            .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e}", workload.steps));
-    }
-    tally
+    let threads = match (rounds(), std::thread::available_parallelism()) {
+        (2.., Ok(cores)) => cores.get(),
+        _ => 1,
+    };
+    let (next, tally) = (AtomicU64::new(0), Mutex::new(Tally::default()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= workloads * rounds() {
+                return;
+            }
+            let seen = sweep_one(first_seed() + number, durability);
+            *tally.lock() += seen;
+            if rounds() > 1 {
+                eprintln!("{durability:?}, workload {number}: {:?}", *tally.lock());
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    tally.into_inner()
+}
+
+fn sweep_one(seed: u64, durability: Durability) -> Tally {
+    let workload = Workload::random(seed, durability);
+    let diary = workload
+        .run(&|sim| Arc::new(sim))
+        .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e:?}", workload.steps));
+    sweep(&diary, THOROUGHNESS)
+        .unwrap_or_else(|e| panic!("workload {seed} {:?}: {e}", workload.steps))
 }
 
 #[test]
