@@ -1,12 +1,14 @@
 """`repair`: the directory opens, what is lost is told, and nothing else is."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from durastream import DataDamaged, LogEngine
-from tools.conftest import Command, content, flip, grown
+from tools.conftest import SEGMENT, Command, content, flip, grown
 
 
 def late_frame(command: Command, directory: Path, position: int) -> dict[str, object]:
@@ -212,3 +214,33 @@ def test_no_checkpoint_and_no_log_from_the_start_is_hopeless(
     refused = command("repair", path, "--yes")
     assert refused.status == 5
     assert "restore a backup" in refused.err
+
+
+def test_without_the_segment_of_its_checkpoint_the_log_ends_at_the_checkpoint(
+    tmp_path: Path, command: Command
+) -> None:
+    """What lies in later segments does not follow what the checkpoint says."""
+    directory = tmp_path / "log"
+    script = (
+        "import os, sys; from durastream import LogEngine\n"
+        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT})\n"
+        "log.create('a')\n"
+        "for n in range(90):\n"
+        "    if n in (30, 40): log.checkpoint()\n"
+        "    log.append('a', b'%03d;' % n * 250)\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, directory], check=True, timeout=60)
+    found = command("check", directory, "--json").json()
+    holding = [it for it in found["segments"] if it["base"] <= found["checkpoint"]]
+    assert 0 < len(holding) < len(found["segments"])
+    Path(holding[-1]["file"]).unlink()
+    with pytest.raises(DataDamaged):
+        LogEngine(directory)
+    done = command("repair", directory, "--yes", "--json").json()
+    assert (done["cut"], done["unknown"] > 0) == (found["checkpoint"], True)
+    assert command("check", directory).status == 0
+    with LogEngine(directory, segment_bytes=SEGMENT) as log:
+        assert bytes(log.read("a")) == b"".join(b"%03d;" % n * 250 for n in range(40))
+        log.append("a", b"more")
+        assert log.head("a").tail.position == 40_004

@@ -102,7 +102,7 @@ type Writer = JoinHandle<Result<Vec<Duration>, Failure>>;
 fn writers(engine: &Engine, until: Instant, done: &Arc<AtomicU64>) -> Vec<Writer> {
     let start = |writer: u64| {
         let (engine, done) = (engine.clone(), Arc::clone(done));
-        std::thread::spawn(move || {
+        std::thread::spawn(move || -> Result<_, Failure> {
             let append = body(SIZE);
             let own = (writer..STREAMS).step_by(WRITERS as usize).map(path);
             let own = own.collect::<Result<Vec<_>, Failure>>()?;

@@ -55,6 +55,12 @@ impl Inspection {
             end: from,
             ..Scanned::default()
         };
+        let first = self.segments.first().map(|found| found.segment.base);
+        let needed = self.replay_from();
+        // Before any frame: those that there are do not follow what the checkpoint says.
+        if first.is_some_and(|first| first > needed) {
+            show(see, self.nothing_at(needed))?;
+        }
         for (index, found) in self.segments.iter().enumerate() {
             let segment = &*found.segment;
             let next = self.segments.get(index + 1);
@@ -73,28 +79,23 @@ impl Inspection {
             }
             self.scan_segment(segment, from.max(segment.base), limit, &mut scanned, see)?;
         }
-        let first = self.segments.first().map(|found| found.segment.base);
-        let needed = self.replay_from();
         if first.is_none() {
             scanned.end = scanned.end.max(needed);
         }
-        if first.is_some_and(|first| first > needed) || scanned.end < self.synced() {
-            let lsn = if scanned.end < self.synced() {
-                scanned.end
-            } else {
-                needed
-            };
-            let detail = format!(
-                "the log has nothing at LSN {lsn}, but it was synced up to {}",
-                self.synced()
-            );
-            let missing = Finding {
-                lsn: Some(lsn),
-                ..Finding::damage(self.manifest_file(), 24, detail)
-            };
-            show(see, missing)?;
+        if scanned.end < self.synced() {
+            show(see, self.nothing_at(scanned.end))?;
         }
         Ok(scanned)
+    }
+
+    /// The log has nothing where there must be something.
+    fn nothing_at(&self, lsn: Lsn) -> Finding {
+        let synced = self.synced();
+        let detail = format!("the log has nothing at LSN {lsn}, but it was synced up to {synced}");
+        Finding {
+            lsn: Some(lsn),
+            ..Finding::damage(self.manifest_file(), 24, detail)
+        }
     }
 
     fn scan_segment(
