@@ -222,12 +222,13 @@ def test_without_the_segment_of_its_checkpoint_the_log_ends_at_the_checkpoint(
     """What lies in later segments does not follow what the checkpoint says."""
     directory = tmp_path / "log"
     script = (
-        "import os, sys; from durastream import LogEngine\n"
+        "import os, sys, time; from durastream import LogEngine\n"
         f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT})\n"
         "log.create('a')\n"
         "for n in range(90):\n"
         "    if n in (30, 40): log.checkpoint()\n"
         "    log.append('a', b'%03d;' % n * 250)\n"
+        "while not log.stats().sealed_lsn: time.sleep(0.01)\n"
         "os._exit(0)\n"
     )
     subprocess.run([sys.executable, "-c", script, directory], check=True, timeout=60)
