@@ -117,12 +117,13 @@ class Wire:
                     pass
         return data
 
+    def pieces(self) -> list[bytes]:
+        """The rest of the body as it comes."""
+        return list(iter(self.piece, b""))
+
     def rest(self) -> bytes:
         """The rest of the body."""
-        pieces = []
-        while data := self.piece():
-            pieces.append(data)
-        return b"".join(pieces)
+        return b"".join(self.pieces())
 
     def _marked(self, request: Request) -> httpx.Request:
         built = clients.build(self._client, request, self._timeout)

@@ -122,6 +122,10 @@ def test_which_streams_hold_json(content_type: str, yes: bool) -> None:
     assert jsontext.is_json(content_type) is yes
 
 
+def cut(page: bytes, size: int = 1 << 16) -> list[bytes]:
+    return [page[at : at + size] for at in range(0, len(page), size)]
+
+
 NESTED = st.recursive(
     st.none()
     | st.booleans()
@@ -135,18 +139,20 @@ NESTED = st.recursive(
 
 
 @pytest.mark.property
-@given(st.lists(NESTED, max_size=30), st.integers(1, 40), st.booleans())
-def test_parts_of_a_page_are_the_page(values: list[Any], size: int, compact: bool) -> None:
+@given(st.lists(NESTED, max_size=30), st.integers(1, 40), st.integers(1, 99), st.booleans())
+def test_parts_of_a_page_are_the_page(
+    values: list[Any], size: int, piece: int, compact: bool
+) -> None:
     separators = (",", ":") if compact else (", ", ": ")
     page = json.dumps(values, separators=separators, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(jsontext, "PART", size)
-        assert [value for part in jsontext.parts(page) for value in part] == values
+        assert [value for part in jsontext.parts(cut(page, piece)) for value in part] == values
 
 
 def test_a_large_page_comes_in_parts() -> None:
     page = b"[" + b",".join([b'{"n":[{},{}],"text":"},{"}'] * 50_000) + b"]"
-    found = list(jsontext.parts(page))
+    found = list(jsontext.parts(cut(page)))
     assert len(found) > 10
     assert max(map(len, found)) < 10_000
 
@@ -155,9 +161,18 @@ def test_a_large_page_comes_in_parts() -> None:
 def test_a_large_page_that_is_broken_is_told(end: bytes) -> None:
     page = b"[" + b",".join([b'{"n":1}'] * 50_000) + end
     with pytest.raises(ProtocolError):
-        list(jsontext.parts(page))
+        list(jsontext.parts(cut(page)))
 
 
 @pytest.mark.parametrize("page", [b"", b"[]", b" [1]", b"[ ]"])
 def test_small_pages_are_parsed_at_once(page: bytes) -> None:
-    assert list(jsontext.parts(page)) == [jsontext.messages(page)]
+    assert list(jsontext.parts([page])) == [jsontext.messages(page)]
+
+
+def test_a_message_of_very_many_pieces_takes_no_longer_than_it_must() -> None:
+    """Copied with each of its 64,000 pieces it would take minutes."""
+    text = json.dumps(["x" * (64 << 20), 1]).encode()
+    assert [len(str(v)) for part in jsontext.parts(cut(text, 1 << 10)) for v in part] == [
+        64 << 20,
+        1,
+    ]

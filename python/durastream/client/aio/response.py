@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from durastream.client.aio.wire import AsyncReel, AsyncWire, close_client, own_client
 from durastream.client.core.reader import Reader
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from durastream.client.results import Chunk
 
 T = TypeVar("T")
-_NOTHING = object()
 
 
 class _Iterator(Generic[T]):
@@ -40,12 +39,11 @@ class _Iterator(Generic[T]):
     async def __anext__(self) -> T:
         while True:
             try:
-                item = next(self._current, _NOTHING)
+                for item in self._current:
+                    return item
             except Exception:  # not JSON, not UTF-8: going on would leave out the rest of the page
                 await self._response.cancel()
                 raise
-            if item is not _NOTHING:
-                return cast("T", item)
             chunks = await self._response._next()
             if chunks is None:
                 raise StopAsyncIteration

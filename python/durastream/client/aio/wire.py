@@ -101,12 +101,16 @@ class AsyncWire:
                 pass
         return data
 
+    async def pieces(self) -> list[bytes]:
+        """The rest of the body as it comes."""
+        found = []
+        while data := await self.piece():
+            found.append(data)
+        return found
+
     async def rest(self) -> bytes:
         """The rest of the body."""
-        pieces = []
-        while data := await self.piece():
-            pieces.append(data)
-        return b"".join(pieces)
+        return b"".join(await self.pieces())
 
     async def shut(self) -> None:
         """Give the connection back, also while this task is being cancelled."""

@@ -14,8 +14,9 @@ from durastream.client.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-PART: Final = 64 << 10
-MISSES: Final = 3
+PART: Final = 16 << 10
+"""Bytes parsed at once, about: with what becomes of them they stay in a processor's cache."""
+MISSES: Final = 8
 
 loads: Callable[[bytes | str], Any]
 encode: Callable[[Any], bytes]
@@ -52,13 +53,13 @@ else:
     _PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
     _DIGITS = bytes(ord("0") if chr(code).isdigit() else code for code in range(128)) + bytes(128)
     # Beyond 64 bits orjson gives the nearest float.
-    _LONG, _LONG_NEGATIVE, _THREE = b"0" * 20, b"-" + b"0" * 19, b"000"
+    _LONG, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
 
     def loads(text: bytes | str) -> Any:  # noqa: ANN401  (any JSON value)
         """A value from JSON text. Raises ValueError."""
         raw = text.encode() if isinstance(text, str) else text
-        # 18 digits in a row cover three of the places looked at first.
-        if _THREE in raw[5::6].translate(_DIGITS):
+        # 18 digits in a row cover two of every ninth place; that is seen sooner.
+        if b"00" in raw[::9].translate(_DIGITS):
             digits = raw.translate(_DIGITS)
             if _LONG in digits or _LONG_NEGATIVE in digits:
                 return _loads(text)
@@ -97,30 +98,44 @@ def messages(text: bytes) -> list[Any]:
     return found
 
 
-def parts(text: bytes) -> Iterator[list[Any]]:
-    """The messages of a page, some at a time.
+def parts(pieces: Iterable[bytes]) -> Iterator[list[Any]]:
+    """The messages of a page that came in pieces, some at a time. Nobody else may hold what is given.
 
     A page parsed at once is many times its size in fresh memory, which costs more than the parsing. What is
     before a comma is an array by itself only when that comma stands between two messages; where several in a
     row do not (deeply nested messages), the rest is parsed at once.
     """
-    at = searched = 1
-    misses = 0
-    between = b"},{" if text[1:2] == b"{" else b","
-    while len(text) - at > 2 * PART and misses < MISSES and text.startswith(b"["):
-        cut = text.find(between, max(searched, at + PART), at + 2 * PART)
-        if cut < 0:
-            break
-        cut += len(between) // 2
-        searched = cut + 1
-        try:
-            found = loads(b"[" + text[at:cut] + b"]")
-        except ValueError:
-            misses += 1
+    text, rest = b"", iter(pieces)
+    waiting: list[bytes] = []
+    misses = size = 0
+    for piece in rest:
+        waiting.append(piece)
+        size += len(piece)
+        if size < len(text):  # a long message: copied as often as it doubles
             continue
-        yield found
-        at, misses = cut + 1, 0
-    yield messages(text if at == 1 else b"[" + text[at:])
+        text = b"".join((text, *waiting))
+        waiting, size = [], 0
+        between = b"},{" if text[1:2] == b"{" else b","
+        at, searched = 1, PART
+        while misses < MISSES and len(text) > searched and text.startswith(b"["):
+            cut = text.find(between, searched)
+            if cut < 0:
+                break
+            cut += len(between) // 2
+            searched = cut + 1
+            try:
+                found = [loads(b"[" + text[at:cut] + b"]")]
+            except ValueError:
+                misses += 1
+                continue
+            # Not held here: its memory is free for the next ones when the reader has let go of it.
+            yield found.pop()
+            at, searched, misses = cut + 1, cut + PART, 0
+        if at > 1:
+            text = b"[" + text[at:]
+        if misses >= MISSES:
+            break
+    yield messages(b"".join((text, *waiting, *rest)))
 
 
 def one_array(pages: Iterable[bytes]) -> bytes:

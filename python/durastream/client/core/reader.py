@@ -61,6 +61,9 @@ class Reader:
         self.status = 0
         self.piecewise = False
         """Hand out bodies as they come, not page by page."""
+        self.unjoined = False
+        """Keep the pieces of a page's body for `pieces_of`: to join them is a copy to fresh memory."""
+        self._pieces: list[bytes] = []
         self._live = live
         self._stall_timeout = stall_timeout
         self._on_error = on_error
@@ -74,6 +77,11 @@ class Reader:
     def is_json(self) -> bool:
         """Whether the stream holds JSON messages."""
         return jsontext.is_json(self.content_type)
+
+    def pieces_of(self, chunk: Chunk) -> list[bytes]:
+        """The data of the chunk handed out last, for one use."""
+        pieces, self._pieces = self._pieces, []
+        return pieces or [chunk.data]
 
     def run(self) -> Reading:
         """Read to the tail, or for ever, or until the stream is closed."""
@@ -129,6 +137,9 @@ class Reader:
             body = yield from self._body_without_news(answer)
         elif self.piecewise:
             body = yield from self._body_in_pieces()
+        elif self.unjoined:
+            self._pieces = yield from steps.pieces()
+            body = b""
         else:
             body = yield from steps.rest()
         return position._replace(data=body)

@@ -77,6 +77,7 @@ class View:
             kind = self.content_type or "of no type"
             raise ProtocolError(f"{self.url} is {kind}, not application/json", url=self.url)
         self._take(way)
+        self._reader.unjoined = True
 
     # Each of these hands out a list of chunks in one way, and moves the position as it does.
 
@@ -106,11 +107,12 @@ class View:
     def _hand_lists(self, chunks: list[Chunk]) -> Iterator[list[Any]]:
         for chunk in chunks:
             last: list[Any] = []
-            for messages in jsontext.parts(chunk.data):
+            for messages in jsontext.parts(self._reader.pieces_of(chunk)):
                 yield last
                 last = messages[-1:]
                 del messages[-1:]
                 yield messages
+                del messages  # before the next are made
             self._at = chunk
             yield last
 
