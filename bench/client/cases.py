@@ -17,6 +17,7 @@ from typing import Any
 
 import anyio
 import httpx
+import orjson
 
 from durastream.client import DurableStream, IdempotentProducer, aio, stream
 
@@ -149,6 +150,40 @@ def catch_up_official(url: str, count: int) -> None:
         watch.report(count * MESSAGE_BYTES, 1e6)
 
 
+async def catch_up_official_async(url: str, count: int) -> None:
+    theirs = official()
+    async with httpx.AsyncClient() as client:
+        await client.head(url)
+        watch = Watch()
+        seen = 0
+        response = await theirs.astream(url, offset="-1", live=False, client=client)
+        async with response:
+            async for _ in response.iter_json():
+                seen += 1
+        checked(seen, count)
+        watch.report(count * MESSAGE_BYTES, 1e6)
+
+
+def parse_orjson(url: str, count: int) -> None:
+    """No client at all: the stream's pages as they are, parsed and dropped."""
+    pages = pages_of(url)
+    watch = Watch()
+    checked(sum(len(orjson.loads(page)) for page in pages), count)
+    watch.report(count * MESSAGE_BYTES, 1e6)
+
+
+def parse_json(url: str, count: int) -> None:
+    pages = pages_of(url)
+    watch = Watch()
+    checked(sum(len(json.loads(page)) for page in pages), count)
+    watch.report(count * MESSAGE_BYTES, 1e6)
+
+
+def pages_of(url: str) -> list[bytes]:
+    with stream(url) as response:
+        return [chunk.data for chunk in response.iter_chunks() if chunk.data]
+
+
 def read_bytes(url: str, count: int) -> None:
     with stream(url, offset="now") as response:
         response.read()
@@ -259,6 +294,8 @@ THREADED: dict[str, Callable[[str, int], None]] = {
     "produce": produce,
     "catch-up": catch_up,
     "catch-up-official": catch_up_official,
+    "parse-orjson": parse_orjson,
+    "parse-json": parse_json,
     "bytes": read_bytes,
     "bytes-official": read_bytes_official,
     "bytes-httpx": read_bytes_httpx,
@@ -272,6 +309,7 @@ LOOPED: dict[str, Callable[[str, int], Awaitable[None]]] = {
     "produce": produce_async,
     "produce-official": produce_official,
     "catch-up": catch_up_async,
+    "catch-up-official": catch_up_official_async,
     "events": events_async,
 }
 

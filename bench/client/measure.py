@@ -76,10 +76,18 @@ def caught_up(url: str, count: int, rounds: int) -> list[Row]:
     contenders = {
         OFFICIAL: case("catch-up-official", url, count),
         OURS: case("catch-up", url, count),
+        f"{OFFICIAL}, asyncio": case("catch-up-official@asyncio", url, count),
         f"{OURS}, asyncio": case("catch-up@asyncio", url, count),
         f"{OURS}, trio": case("catch-up@trio", url, count),
+        "json.loads alone": case("parse-json", url, count),
+        "orjson.loads alone": case("parse-orjson", url, count),
     }
-    goals = dict.fromkeys(list(contenders)[1:], Goal(3, over=OFFICIAL))
+    on_loops = Goal(3, over=f"{OFFICIAL}, asyncio")
+    goals = {
+        OURS: Goal(3, over=OFFICIAL),
+        f"{OURS}, asyncio": on_loops,
+        f"{OURS}, trio": on_loops,
+    }
     rows = interleaved("catch-up, JSON of 100 B", "MB/s", contenders, goals, rounds)
     contenders = {
         HTTPX: case("bytes-httpx", url, count),

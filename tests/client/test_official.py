@@ -9,7 +9,7 @@ from pathlib import Path
 import durable_streams
 import pytest
 
-from durastream.client import DurableStream, IdempotentProducer, Live, stream
+from durastream.client import DurableStream, IdempotentProducer, Live, ProducerFenced, stream
 from support.server import Server
 
 from .conftest import Room
@@ -82,6 +82,34 @@ def test_our_client_at_the_reference_server(reference: str, live: Live, kind: st
         else:
             assert response.read() == b"".join(bytes([n]) * 3 for n in range(60))
         assert response.closed == (live is not False)
+    handle.delete()
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/plain"])
+def test_the_reference_server_tells_which_epochs_were_used(reference: str, kind: str) -> None:
+    handle = DurableStream(f"{reference}/epochs-{kind.replace('/', '-')}")
+    handle.create(kind)
+    assert handle.next_producer_seq("p") == 0
+    for epoch in range(3):
+        with IdempotentProducer(handle, "p", auto_claim=True) as producer:
+            producer.append(str(epoch))
+        assert producer.epoch == epoch
+    assert handle.next_producer_seq("p", epoch=2) == 1
+    assert handle.next_producer_seq("p", epoch=7) == 0
+    with pytest.raises(ProducerFenced) as raised:
+        handle.next_producer_seq("p")
+    assert raised.value.current_epoch == 2
+    with (
+        pytest.raises(ProducerFenced, match="used epoch 2 before"),
+        IdempotentProducer(handle, "p", epoch=2) as producer,
+    ):
+        producer.append("lost")
+    with stream(handle.url) as response:
+        content = response.json() if kind == "application/json" else list(response.text())
+    assert content == ["0", "1", "2"]
+    with IdempotentProducer(handle, "p", auto_claim=True) as producer:
+        producer.close()
+    assert handle.head().closed
     handle.delete()
 
 
