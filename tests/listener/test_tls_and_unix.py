@@ -95,7 +95,7 @@ def test_the_command_line_speaks_to_an_authority_of_its_own(
     server_factory: ServerFactory, tmp_path: Path, listener: str
 ) -> None:
     issue(tmp_path)
-    server = serving(server_factory, tmp_path)
+    server = serving(server_factory, tmp_path, "--listing", "on")
     base = ("--url", f"{server.url}/v1/stream", "--ca-cert", str(tmp_path / "ca.pem"))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -124,7 +124,7 @@ def test_everything_is_served_over_a_unix_socket(
     # What a server that was killed left behind.
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
-    server = server_factory("--unix", str(path))
+    server = server_factory("--unix", str(path), "--listing", "on")
     transport = httpx.HTTPTransport(uds=str(path))
     with httpx.Client(transport=transport, base_url="http://local") as client:
         assert client.put("/v1/stream/a", headers=TEXT, content=b"one ").status_code == 201
