@@ -28,7 +28,7 @@ use crate::watch::{CompletionSink, Wake, Wakes};
 use crate::{Offset, StreamPath};
 
 /// The embedded engine. Cheap to clone; every method may be called from any thread; none but
-/// `wait`, `wait_readable`, `checkpoint`, `compact`, `backup`, `close`, cold `page`s, and creations of forks and trims at offsets in
+/// `wait`, `commit_if_quick`, `wait_readable`, `checkpoint`, `compact`, `backup`, `close`, cold `page`s, and creations of forks and trims at offsets in
 /// old data blocks on I/O.
 #[derive(Clone)]
 pub struct Engine {
@@ -268,6 +268,12 @@ impl Engine {
     /// Whether `lsn` is durable.
     pub fn is_durable(&self, lsn: Lsn) -> bool {
         self.shared.core.durable() >= lsn
+    }
+
+    /// Commits what is pending on the caller's thread, if nobody is at it and the disk has lately been quick: groups took
+    /// no more than `at_most`. `false` when nothing was done; then [`Self::notify`].
+    pub fn commit_if_quick(&self, at_most: Duration) -> bool {
+        self.shared.store.commit_if_quick(at_most)
     }
 
     /// Tells `sink` when `lsn` is durable (at once when it is), in a batch with its neighbours.

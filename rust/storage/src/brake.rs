@@ -38,7 +38,7 @@ impl Brake {
     /// How long a group of `bytes` has to wait while `backlog` segments do.
     pub(crate) fn delay(&self, backlog: u64, bytes: u64) -> Option<Duration> {
         let excess = backlog.saturating_sub(self.limit);
-        if excess == 0 || self.free.load(Ordering::Relaxed) {
+        if !self.delays(backlog) {
             if self.slowed.swap(false, Ordering::Relaxed) {
                 tracing::info!(backlog, "commits are not slowed down any more");
             }
@@ -57,6 +57,11 @@ impl Brake {
         self.nanos
             .fetch_add(delay.as_nanos() as u64, Ordering::Relaxed);
         Some(delay)
+    }
+
+    /// Whether groups are delayed while `backlog` segments wait.
+    pub(crate) fn delays(&self, backlog: u64) -> bool {
+        backlog > self.limit && !self.free.load(Ordering::Relaxed)
     }
 
     /// Nanoseconds of all delays.

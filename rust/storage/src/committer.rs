@@ -26,6 +26,8 @@ use crate::{CommitObserver, Lsn};
 
 /// How long a busy log may go without a mark: what is committed for those who do not wait comes in bursts.
 const MARK_DELAY: Duration = Duration::from_millis(2);
+/// How many groups the pace is the average of, about.
+const PACE_GROUPS: u64 = 8;
 /// Groups of up to 2^8 bytes are counted together.
 const GROUP_BYTES_FROM: u32 = 8;
 
@@ -44,6 +46,8 @@ pub(crate) struct Committer {
     durable: AtomicU64,
     /// Behind everything pushed.
     end: AtomicU64,
+    /// Nanoseconds that the log took for a group, of late.
+    pace: AtomicU64,
     poison: OnceLock<CommitError>,
     /// The observer heard of the poison.
     told: AtomicBool,
@@ -70,6 +74,8 @@ struct Turn {
     kicked: bool,
     /// The committer thread shall prepare room.
     prepare: bool,
+    /// The committer thread shall leave a mark behind what was committed, once no more comes.
+    mark: bool,
     /// Something was written that an interval must sync, since then.
     unsynced: Option<Instant>,
     stopped: bool,
@@ -91,6 +97,7 @@ impl Committer {
             whole: Mutex::default(),
             durable: AtomicU64::new(end),
             end: AtomicU64::new(end),
+            pace: AtomicU64::new(0),
             poison: OnceLock::new(),
             told: AtomicBool::new(false),
             turn: Mutex::default(),
@@ -211,8 +218,24 @@ impl Committer {
         }
     }
 
+    /// See [`crate::Store::commit_if_quick`].
+    pub(crate) fn commit_if_quick(&self, at_most: Duration) -> bool {
+        if u128::from(self.pace.load(Ordering::Relaxed)) > at_most.as_nanos()
+            || self.brake.delays(self.log.backlog())
+        {
+            return false;
+        }
+        let turn = self.turn.lock();
+        if turn.leading || turn.stopped || self.poison.get().is_some() {
+            return false;
+        }
+        drop(self.lead(turn, false));
+        true
+    }
+
     /// Commits one group, unless poisoned; then tells the observer, if it was not told. Does
-    /// nothing when another came to lead meanwhile, or the end. `marks`: leaves a mark if nothing more has come.
+    /// nothing when another came to lead meanwhile, or the end. `marks`: leaves a mark if nothing more has come; else the
+    /// committer thread does, a little later.
     fn lead<'a>(&'a self, mut turn: MutexGuard<'a, Turn>, marks: bool) -> MutexGuard<'a, Turn> {
         let whole = match self.whole.try_lock() {
             Some(whole) => whole,
@@ -279,7 +302,8 @@ impl Committer {
         } else if !self.filling.lock().is_empty() {
             self.settled[((epoch + 1) & 1) as usize].notify_one();
         }
-        if turn.kicked || turn.prepare || begins || turn.stopped {
+        let leaves_mark = !marks && !std::mem::replace(&mut turn.mark, !marks);
+        if turn.kicked || turn.prepare || begins || turn.stopped || leaves_mark {
             self.thread.notify_one();
         }
         turn
@@ -293,9 +317,15 @@ impl Committer {
         if let Some(delay) = self.brake.delay(backlog, bytes) {
             thread::sleep(delay);
         }
+        let begun = Instant::now();
         let end = self
             .log
             .append(&group, self.options.durability == Durability::Sync)?;
+        let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        // One leader at a time, so that nothing is lost between the two.
+        let pace = self.pace.load(Ordering::Relaxed);
+        let pace = (pace - pace / PACE_GROUPS).saturating_add(took / PACE_GROUPS);
+        self.pace.store(pace, Ordering::Relaxed);
         // Readers look here from the moment the observer knows.
         self.hot.insert(group);
         self.groups.fetch_add(1, Ordering::Relaxed);
@@ -391,37 +421,45 @@ impl Committer {
     /// The committer thread.
     pub(crate) fn run(&self) {
         let mut turn = self.turn.lock();
-        // When to leave a mark behind what this thread committed, unless more has come.
-        let mut mark: Option<Instant> = None;
+        // When to leave a mark, unless there was another group since this epoch.
+        let mut mark: Option<(Instant, u64)> = None;
         while !turn.stopped {
             if turn.kicked && !turn.leading {
                 turn = self.lead(turn, false);
-                mark = Some(Instant::now() + MARK_DELAY);
-            } else if let Some(due) = mark.filter(|_| !turn.prepare) {
-                if Instant::now() < due {
-                    self.thread.wait_until(&mut turn, due);
-                } else {
-                    mark = None;
-                    MutexGuard::unlocked(&mut turn, || self.mark());
-                }
-            } else if turn.prepare {
-                turn.prepare = false;
+                continue;
+            }
+            if std::mem::take(&mut turn.prepare) {
                 MutexGuard::unlocked(&mut turn, || self.prepare());
-            } else if let (Durability::Interval(interval), Some(since)) =
-                (self.options.durability, turn.unsynced)
-            {
-                let due = since + interval;
-                if Instant::now() < due {
+                continue;
+            }
+            let now = Instant::now();
+            let sync_due = match self.options.durability {
+                Durability::Interval(interval) => turn.unsynced.map(|since| since + interval),
+                _ => None,
+            };
+            if sync_due.is_some_and(|due| due <= now) {
+                turn.unsynced = None;
+                MutexGuard::unlocked(&mut turn, || {
+                    // A failure is latched and told; there is nobody here to hear of it.
+                    self.sync().ok();
+                });
+                continue;
+            }
+            let quiet = mark.is_some_and(|(_, epoch)| epoch == turn.epoch) && !turn.leading;
+            if !turn.mark {
+                mark = None;
+            } else if !quiet {
+                mark = Some((now + MARK_DELAY, turn.epoch));
+            } else if mark.is_some_and(|(due, _)| due <= now) {
+                turn.mark = false;
+                MutexGuard::unlocked(&mut turn, || self.mark());
+                continue;
+            }
+            match sync_due.into_iter().chain(mark.map(|(due, _)| due)).min() {
+                Some(due) => {
                     self.thread.wait_until(&mut turn, due);
-                } else {
-                    turn.unsynced = None;
-                    MutexGuard::unlocked(&mut turn, || {
-                        // A failure is latched and told; there is nobody here to hear of it.
-                        self.sync().ok();
-                    });
                 }
-            } else {
-                self.thread.wait(&mut turn);
+                None => self.thread.wait(&mut turn),
             }
         }
     }

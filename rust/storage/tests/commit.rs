@@ -205,6 +205,49 @@ fn an_interval_beyond_what_a_clock_can_say_is_a_long_one() {
 }
 
 #[test]
+fn a_log_that_is_never_idle_is_synced_every_interval() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = small();
+    options.durability = Durability::Interval(Duration::from_millis(5));
+    let store = open_with(os(), dir.path(), options).unwrap().store;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut turn = 0;
+    while store.stats().syncs < 5 {
+        assert!(Instant::now() < deadline, "it is not synced");
+        store.push(&head(1, turn), &payload(1, 1)).unwrap();
+        store.kick();
+        turn += 1;
+        thread::sleep(Duration::from_micros(200));
+    }
+    store.close().unwrap();
+}
+
+#[test]
+fn whoever_has_more_to_do_commits_itself_only_while_the_disk_is_quick() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, observer) = strict(dir.path(), small());
+    let first = store.push(&head(1, 0), &payload(1, 10)).unwrap();
+    assert!(store.commit_if_quick(Duration::from_secs(10)));
+    assert_eq!(store.durable(), first.end);
+    assert_eq!(observer.durable.load(Ordering::SeqCst), first.end);
+
+    let second = store.push(&head(1, 1), &payload(2, 10)).unwrap();
+    assert!(
+        !store.commit_if_quick(Duration::ZERO),
+        "the first took time"
+    );
+    assert_eq!(store.durable(), first.end);
+    store.kick();
+    assert!(
+        store
+            .wait(second.end, Some(Duration::from_secs(10)))
+            .unwrap()
+    );
+    store.close().unwrap();
+    assert!(!store.commit_if_quick(Duration::from_secs(10)));
+}
+
+#[test]
 fn what_was_not_committed_is_not_there_after_a_drop() {
     let dir = tempfile::tempdir().unwrap();
     let opened = open(dir.path()).unwrap();

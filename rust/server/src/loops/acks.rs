@@ -23,6 +23,11 @@ impl Acks {
         self.fresh = Some(self.fresh.map_or(lsn, |known| known.min(lsn)));
     }
 
+    /// Whether anybody waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Takes one whose LSN is durable.
     pub(crate) fn due(&mut self, durable: impl Fn(Lsn) -> bool) -> Option<u64> {
         let taken = self.waiting.pop_front_if(|(lsn, _)| durable(*lsn));

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use durastream_engine::{CompletionSink, Wake};
 use rustix::buffer::spare_capacity;
@@ -24,6 +24,8 @@ use crate::socket::Socket;
 const EVENTS: usize = 1024;
 /// Connections over the limit that are told so at once; others are just closed.
 const REFUSALS: usize = 64;
+/// How long a group may take for a loop to commit it itself, while its connections wait.
+const QUICK: Duration = Duration::from_micros(500);
 /// No token of a connection: generations have 31 bits.
 const LETTERS: u64 = u64::MAX;
 /// Names the wakes that [`Acks`] asked for. There is no such slot.
@@ -98,7 +100,7 @@ impl EventLoop {
             }
             self.overdue();
             self.settle();
-            self.hand_over();
+            self.commit();
             self.desk.chunks.forget();
             if let Some(until) = self.stop_at
                 && (self.slots.is_empty() || until <= self.desk.now)
@@ -354,9 +356,23 @@ impl EventLoop {
         }
     }
 
-    /// Arranges the wakes of what waits since this turn. The first of them has the committer take
-    /// everything that the turn appended.
-    fn hand_over(&mut self) {
+    /// Sees to it that what the turn appended becomes durable: on this thread while the disk is quick, so that what
+    /// arrives meanwhile makes one large next group and no thread need be woken; else by the committer.
+    fn commit(&mut self) {
+        self.arrange();
+        let service = self.desk.service.clone();
+        let engine = service.engine();
+        if self.acks.is_waiting() && engine.commit_if_quick(QUICK) {
+            self.settle();
+            self.arrange();
+        }
+        if let Some(lsn) = self.acks.ask(|lsn| engine.is_durable(lsn)) {
+            engine.notify(lsn, &self.sink, LOG);
+        }
+    }
+
+    /// Arranges the wakes of what waits since this turn.
+    fn arrange(&mut self) {
         let mut waiting = std::mem::take(&mut self.desk.waiting);
         for slot in waiting.drain(..) {
             self.waits = self.waits.wrapping_add(1);
@@ -368,9 +384,5 @@ impl EventLoop {
             }
         }
         self.desk.waiting = waiting;
-        let engine = self.desk.service.engine();
-        if let Some(lsn) = self.acks.ask(|lsn| engine.is_durable(lsn)) {
-            engine.notify(lsn, &self.sink, LOG);
-        }
     }
 }
