@@ -4,6 +4,8 @@
 //! committer thread leads for those who do not wait. Locks, outermost first: the caller's own, then
 //! `whole`, `turn`, `filling`. The observer is called by the leader with none of them held.
 
+mod background;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,8 +26,6 @@ use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
 use crate::{CommitObserver, Lsn};
 
-/// How long a busy log may go without a mark: what is committed for those who do not wait comes in bursts.
-const MARK_DELAY: Duration = Duration::from_millis(2);
 /// How many groups the pace is the average of, about.
 const PACE_GROUPS: u64 = 8;
 /// Groups of up to 2^8 bytes are counted together.
@@ -416,75 +416,5 @@ impl Committer {
         self.settled.iter().for_each(|settled| {
             settled.notify_all();
         });
-    }
-
-    /// The committer thread.
-    pub(crate) fn run(&self) {
-        let mut turn = self.turn.lock();
-        // When to leave a mark, unless there was another group since this epoch.
-        let mut mark: Option<(Instant, u64)> = None;
-        while !turn.stopped {
-            if turn.kicked && !turn.leading {
-                turn = self.lead(turn, false);
-                continue;
-            }
-            if std::mem::take(&mut turn.prepare) {
-                MutexGuard::unlocked(&mut turn, || self.prepare());
-                continue;
-            }
-            let now = Instant::now();
-            let sync_due = match self.options.durability {
-                Durability::Interval(interval) => turn.unsynced.map(|since| since + interval),
-                _ => None,
-            };
-            if sync_due.is_some_and(|due| due <= now) {
-                turn.unsynced = None;
-                MutexGuard::unlocked(&mut turn, || {
-                    // A failure is latched and told; there is nobody here to hear of it.
-                    self.sync().ok();
-                });
-                continue;
-            }
-            let quiet = mark.is_some_and(|(_, epoch)| epoch == turn.epoch) && !turn.leading;
-            if !turn.mark {
-                mark = None;
-            } else if !quiet {
-                mark = Some((now + MARK_DELAY, turn.epoch));
-            } else if mark.is_some_and(|(due, _)| due <= now) {
-                turn.mark = false;
-                MutexGuard::unlocked(&mut turn, || self.mark());
-                continue;
-            }
-            match sync_due.into_iter().chain(mark.map(|(due, _)| due)).min() {
-                Some(due) => {
-                    self.thread.wait_until(&mut turn, due);
-                }
-                None => self.thread.wait(&mut turn),
-            }
-        }
-    }
-
-    /// Leaves a mark, if nothing waits: the acknowledged are on their way, the disk has nothing better to do.
-    fn mark(&self) {
-        if self.filling.lock().is_idle()
-            && self.poison.get().is_none()
-            && let Err(failure) = self.log.mark()
-        {
-            self.latch(&failure);
-            self.kick();
-        }
-    }
-
-    fn prepare(&self) {
-        if self.poison.get().is_some() {
-            return;
-        }
-        match self.log.prepare() {
-            // A full disk is asked again with the next group, and by whoever needs the room.
-            Ok(()) | Err(Trouble::Full(_)) => {}
-            Err(broken) => {
-                self.trouble(broken);
-            }
-        }
     }
 }
