@@ -93,7 +93,7 @@ impl Committer {
             dir,
             hot: Hot::new(options.hot_bytes),
             brake: Brake::new(options.seal_backlog),
-            filling: Mutex::new(Filling::new(end, options.segment_bytes)),
+            filling: Mutex::new(Filling::new(end, options.segment_bytes, options.hot_bytes)),
             whole: Mutex::default(),
             durable: AtomicU64::new(end),
             end: AtomicU64::new(end),

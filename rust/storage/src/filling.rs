@@ -22,6 +22,8 @@ pub(crate) struct Filling {
     open: Group,
     /// The open group's bytes behind its last part.
     piece: BytesMut,
+    /// Memory to be used again.
+    chunks: Chunks,
     /// What the CRCs of the open group's frames begin with.
     seed: u32,
     /// Bytes promised for the open group and those after it.
@@ -37,11 +39,12 @@ pub(crate) struct Filling {
 
 impl Filling {
     /// Nothing pending at `end`, and no room promised.
-    pub(crate) fn new(end: Lsn, segment_bytes: u64) -> Self {
+    pub(crate) fn new(end: Lsn, segment_bytes: u64, hot_bytes: usize) -> Self {
         Self {
             sealed: VecDeque::new(),
             open: empty(end),
             piece: BytesMut::new(),
+            chunks: Chunks::new(hot_bytes),
             seed: 0,
             room: 0,
             kept_back: (segment_bytes / 64).min(64 << 10),
@@ -182,8 +185,44 @@ impl Filling {
     fn make_space(&mut self, bytes: usize) {
         if self.piece.capacity() - self.piece.len() < bytes {
             self.cut_piece(self.open.end);
-            self.piece = BytesMut::with_capacity(bytes.max(CHUNK));
+            let full = std::mem::take(&mut self.piece);
+            self.piece = self.chunks.swap(full, bytes);
         }
+    }
+}
+
+/// Chunks whose bytes may still be read. Touching memory for the first time costs more than filling it, so one that
+/// nobody reads any more is filled again.
+struct Chunks {
+    /// The empty rests of full chunks, oldest first, as the groups in them are let go.
+    full: VecDeque<BytesMut>,
+    limit: usize,
+}
+
+impl Chunks {
+    /// While groups of `hot_bytes` are kept for readers.
+    fn new(hot_bytes: usize) -> Self {
+        Self {
+            full: VecDeque::new(),
+            limit: hot_bytes / CHUNK + 2,
+        }
+    }
+
+    /// Takes a full one, gives an empty one with space for `bytes`.
+    fn swap(&mut self, full: BytesMut, bytes: usize) -> BytesMut {
+        self.full.push_back(full);
+        if bytes <= CHUNK
+            && let Some(oldest) = self.full.front_mut()
+            && oldest.try_reclaim(CHUNK)
+            && let Some(empty) = self.full.pop_front()
+        {
+            return empty;
+        }
+        // A slow reader may hold the oldest for long: that one is freed when it is done.
+        while self.full.len() > self.limit {
+            self.full.pop_front();
+        }
+        BytesMut::with_capacity(bytes.max(CHUNK))
     }
 }
 
@@ -193,5 +232,47 @@ fn empty(at: Lsn) -> Group {
         end: at,
         frames: 0,
         parts: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(chunks: &mut Chunks, chunk: BytesMut) -> (Bytes, BytesMut) {
+        let mut chunk = chunk;
+        chunk.resize(CHUNK, 7);
+        let read = chunk.split().freeze();
+        (read, chunks.swap(chunk, 100))
+    }
+
+    #[test]
+    fn a_chunk_is_filled_again_once_nobody_reads_it_and_never_before() {
+        let mut chunks = Chunks::new(4 * CHUNK);
+        let first = BytesMut::with_capacity(CHUNK);
+        let place = first.as_ptr();
+        let (read, second) = filled(&mut chunks, first);
+        assert_ne!(second.as_ptr(), place);
+        drop(read.slice(5..9));
+        let (other, third) = filled(&mut chunks, second);
+        assert_ne!(third.as_ptr(), place, "it is read");
+        assert!(read.iter().all(|byte| *byte == 7));
+        drop(read);
+        let (_, again) = filled(&mut chunks, third);
+        assert_eq!((again.as_ptr(), again.len()), (place, 0));
+        assert!(again.capacity() >= CHUNK && other.len() == CHUNK);
+    }
+
+    #[test]
+    fn what_slow_readers_hold_is_not_waited_for() {
+        let mut chunks = Chunks::new(0);
+        let mut chunk = BytesMut::with_capacity(CHUNK);
+        let mut held = Vec::new();
+        for _ in 0..20 {
+            let (read, next) = filled(&mut chunks, chunk);
+            held.push(read);
+            chunk = next;
+        }
+        assert!(chunks.full.len() <= 2);
     }
 }

@@ -34,6 +34,10 @@ use crate::{CommitObserver, Lsn, checkpoint};
 
 pub use checkpoints::CheckpointWriter;
 
+/// Of the threads that seal and merge: a tenth of the processor time of the others, while those want all of it.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 10;
+
 /// The running log. Cheap to clone; every method may be called from any thread.
 ///
 /// Dropping the last clone without [`Store::close`] commits nothing more: like a crash, but with the
@@ -134,8 +138,14 @@ impl Store {
             }),
         };
         store.spawn("durastream-log", &dir, move || committer.run())?;
-        store.spawn("durastream-sealer", &dir, move || sealer.run())?;
-        store.spawn("durastream-compactor", &dir, move || compactor.run())?;
+        store.spawn("durastream-sealer", &dir, move || {
+            yield_to_others();
+            sealer.run();
+        })?;
+        store.spawn("durastream-compactor", &dir, move || {
+            yield_to_others();
+            compactor.run();
+        })?;
         Ok(store)
     }
 
@@ -389,6 +399,14 @@ impl Store {
         let how = self.inner.close();
         *closed = Some(how.clone());
         how
+    }
+}
+
+/// Has this thread take what processor time others leave. On Linux alone is a priority a thread's own.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
+        tracing::debug!(%error, "a background thread keeps its priority");
     }
 }
 

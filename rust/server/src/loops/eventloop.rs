@@ -24,7 +24,10 @@ use crate::socket::Socket;
 const EVENTS: usize = 1024;
 /// Connections over the limit that are told so at once; others are just closed.
 const REFUSALS: usize = 64;
-/// How long a group may take for a loop to commit it itself, while its connections wait.
+/// A loop commits so few appends itself: with more of them, working on while the committer syncs gains more than a change
+/// of threads costs.
+const FEW: usize = 2;
+/// How long a group may take for that, while the loop's other connections wait.
 const QUICK: Duration = Duration::from_micros(500);
 /// No token of a connection: generations have 31 bits.
 const LETTERS: u64 = u64::MAX;
@@ -356,13 +359,12 @@ impl EventLoop {
         }
     }
 
-    /// Sees to it that what the turn appended becomes durable: on this thread while the disk is quick, so that what
-    /// arrives meanwhile makes one large next group and no thread need be woken; else by the committer.
+    /// Sees to it that what the turn appended becomes durable, by the committer or here.
     fn commit(&mut self) {
         self.arrange();
         let service = self.desk.service.clone();
         let engine = service.engine();
-        if self.acks.is_waiting() && engine.commit_if_quick(QUICK) {
+        if (1..=FEW).contains(&self.acks.waiting()) && engine.commit_if_quick(QUICK) {
             self.settle();
             self.arrange();
         }
