@@ -117,6 +117,7 @@ def parts(pieces: Iterable[bytes]) -> Iterator[list[Any]]:
         waiting, size = [], 0
         between = b"},{" if text[1:2] == b"{" else b","
         at, searched = 1, PART
+        view = memoryview(text)
         while misses < MISSES and len(text) > searched and text.startswith(b"["):
             cut = text.find(between, searched)
             if cut < 0:
@@ -124,7 +125,7 @@ def parts(pieces: Iterable[bytes]) -> Iterator[list[Any]]:
             cut += len(between) // 2
             searched = cut + 1
             try:
-                found = [loads(b"[" + text[at:cut] + b"]")]
+                found = [loads(b"".join((b"[", view[at:cut], b"]")))]
             except ValueError:
                 misses += 1
                 continue
@@ -132,7 +133,7 @@ def parts(pieces: Iterable[bytes]) -> Iterator[list[Any]]:
             yield found.pop()
             at, searched, misses = cut + 1, cut + PART, 0
         if at > 1:
-            text = b"[" + text[at:]
+            text = b"".join((b"[", view[at:]))
         if misses >= MISSES:
             break
     yield messages(b"".join((text, *waiting, *rest)))
