@@ -1,5 +1,7 @@
 """A real disk that is really full: deletions are taken, their space comes back, appends go on by themselves."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,3 +87,51 @@ def test_what_is_trimmed_on_a_full_disk_gives_its_space_back(small_disk: Path) -
         taken = fill(log, ["stream"])
         log.trim("stream", log.head("stream").tail)
         append_when_there_is_space(log, "stream", taken // 2)
+
+
+def test_a_process_out_of_descriptors_appends_again_once_it_has_some(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", OUT_OF_DESCRIPTORS, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "refused\nkept all\n"), ran.stderr
+
+
+OUT_OF_DESCRIPTORS = """
+import os, resource, sys, time
+from durastream import LogEngine, StorageFull
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+with LogEngine(sys.argv[1], segment_bytes=64 << 10) as log:
+    log.create("a")
+    held = []
+    try:
+        while True:
+            held.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError:
+        pass
+    taken = 0
+    try:
+        while taken < 1000:
+            log.append("a", b"x" * 1000)
+            taken += 1
+    except StorageFull as full:
+        assert "Too many open files" in str(full), full
+        print("refused")
+    for descriptor in held:
+        os.close(descriptor)
+    deadline = time.monotonic() + 20
+    for _ in range(200):
+        while True:
+            try:
+                log.append("a", b"x" * 1000)
+                break
+            except StorageFull:
+                assert time.monotonic() < deadline, "it does not recover"
+                time.sleep(0.02)
+    assert len(bytes(log.read("a", max_bytes=1 << 24))) == (taken + 200) * 1000
+    print("kept all")
+"""

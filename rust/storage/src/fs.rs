@@ -24,9 +24,13 @@ pub enum Open {
     CreateNew,
 }
 
+/// What makes the changes of a directory durable when called.
+pub type DirSync<'a> = Box<dyn FnOnce() -> io::Result<()> + 'a>;
+
 /// A file system.
 ///
-/// A full disk answers [`io::ErrorKind::StorageFull`] wherever space is taken.
+/// A full disk answers [`io::ErrorKind::StorageFull`] wherever space is taken; so does a system that has no more
+/// descriptors or memory for an open file: nothing is done, and the same may succeed later.
 pub trait Fs: Send + Sync + 'static {
     /// Creates a directory and its parents, durably; one that exists is fine.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
@@ -49,6 +53,10 @@ pub trait Fs: Send + Sync + 'static {
     fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The same, to be done later, with everything taken beforehand that the system may have no more of by then.
+    fn will_sync_dir<'a>(&'a self, dir: &'a Path) -> io::Result<DirSync<'a>> {
+        Ok(Box::new(move || self.sync_dir(dir)))
+    }
     /// Takes an exclusive lock named by a file, writing `holder` into it; the lock is released when
     /// the value is dropped, or its process dies; the file stays. `Err(WouldBlock)` displays as the
     /// present holder's text.

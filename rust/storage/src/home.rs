@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{During, Failure};
-use crate::fs::{Fs, FsFile, Open};
+use crate::fs::{DirSync, Fs, FsFile, Open};
 use crate::manifest::Manifest;
 
 /// The name of the lock file.
@@ -97,6 +97,11 @@ impl Home {
 
     pub(crate) fn sync_dir(&self) -> Result<(), Failure> {
         self.fs.sync_dir(&self.dir).during("fsync", &self.dir)
+    }
+
+    /// The same, to be done later; it cannot fail then for want of anything but the disk.
+    pub(crate) fn will_sync_dir(&self) -> Result<DirSync<'_>, Failure> {
+        self.fs.will_sync_dir(&self.dir).during("open", &self.dir)
     }
 
     /// Segments, checkpoints and sealed files found, by kind.

@@ -289,12 +289,15 @@ impl ManifestFile {
         let mut next = current.clone();
         change(&mut next);
         next.synced = self.synced();
+        let sync_dir = self.home.will_sync_dir()?;
         let written = self.write_next(&self.home.path(MANIFEST_NEXT), &next.encode());
         if let Err(trouble) = written {
             self.home.remove(&self.home.path(MANIFEST_NEXT)).ok();
             return Err(trouble.into());
         }
-        self.home.sync_dir().map_err(Trouble::Broken)?;
+        sync_dir()
+            .during("fsync", self.home.dir())
+            .map_err(Trouble::Broken)?;
         self.sealed.store(next.sealed, Ordering::Release);
         *current = next;
         Ok(())

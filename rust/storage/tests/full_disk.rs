@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_storage::fs::{Fs, SimFs};
 use durastream_storage::{CommitError, PushError, Recovering, Store, Tenancy};
 use parking_lot::Mutex;
@@ -210,4 +211,29 @@ fn space_that_comes_from_elsewhere_is_noticed_without_an_append() {
         thread::sleep(Duration::from_millis(5));
     }
     subject.append().unwrap();
+}
+
+#[test]
+fn a_process_out_of_descriptors_loses_nothing_and_goes_on_once_it_has_some() {
+    let mut subject = Subject::new();
+    subject.fs.set_capacity(None);
+    for after in 0..24 {
+        subject.fs.inject(Fault {
+            class: OpClass::Open,
+            after,
+            times: 12,
+            kind: FaultKind::NoSpace,
+        });
+        subject.go_on(20);
+        let checkpoint = subject.store.write_checkpoint(0, &[payload(1, 300)]);
+        assert!(matches!(
+            checkpoint,
+            Ok(()) | Err(CommitError::StorageFull { .. })
+        ));
+        subject.fs.heal();
+        subject.go_on(20);
+        subject.check();
+    }
+    assert!(subject.store.poisoned().is_none());
+    subject.store.close().unwrap();
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rustix::fs::FallocateFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 
-use super::{Fs, FsFile, Open};
+use super::{DirSync, Fs, FsFile, Open};
 
 /// Most slices the kernel takes in one vectored write (`UIO_MAXIOV`).
 const IOV_MAX: usize = 1024;
@@ -83,7 +83,12 @@ impl Fs for OsFs {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        File::open(dir)?.sync_all().map_err(full)
+        self.will_sync_dir(dir)?()
+    }
+
+    fn will_sync_dir<'a>(&'a self, dir: &'a Path) -> io::Result<DirSync<'a>> {
+        let dir = File::open(dir).map_err(full)?;
+        Ok(Box::new(move || dir.sync_all().map_err(full)))
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
@@ -223,12 +228,13 @@ fn parent(path: &Path) -> &Path {
     }
 }
 
-/// An exhausted quota is a full disk to us.
+/// An exhausted quota is a full disk to us, as is a want of descriptors.
 fn full(error: io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::QuotaExceeded {
-        io::Error::new(io::ErrorKind::StorageFull, error)
-    } else {
-        error
+    match Errno::from_io_error(&error) {
+        Some(Errno::DQUOT | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
+            io::Error::new(io::ErrorKind::StorageFull, error)
+        }
+        _ => error,
     }
 }
 
