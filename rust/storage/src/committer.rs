@@ -26,7 +26,7 @@ use crate::log::GroupLog;
 use crate::options::{Durability, StoreOptions};
 use crate::{CommitObserver, Lsn};
 
-/// How many groups the pace is the average of, about.
+/// With every quicker group a slow one counts less by one part in so many.
 const PACE_GROUPS: u64 = 8;
 /// Groups of up to 2^8 bytes are counted together.
 const GROUP_BYTES_FROM: u32 = 8;
@@ -46,7 +46,7 @@ pub(crate) struct Committer {
     durable: AtomicU64,
     /// Behind everything pushed.
     end: AtomicU64,
-    /// Nanoseconds that the log took for a group, of late.
+    /// Nanoseconds that the log took for a group: the slowest of late.
     pace: AtomicU64,
     poison: OnceLock<CommitError>,
     /// The observer heard of the poison.
@@ -324,7 +324,7 @@ impl Committer {
         let took = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         // One leader at a time, so that nothing is lost between the two.
         let pace = self.pace.load(Ordering::Relaxed);
-        let pace = (pace - pace / PACE_GROUPS).saturating_add(took / PACE_GROUPS);
+        let pace = took.max(pace - pace / PACE_GROUPS);
         self.pace.store(pace, Ordering::Relaxed);
         // Readers look here from the moment the observer knows.
         self.hot.insert(group);

@@ -23,9 +23,9 @@ impl Acks {
         self.fresh = Some(self.fresh.map_or(lsn, |known| known.min(lsn)));
     }
 
-    /// How many wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.waiting.len()
+    /// Whether anybody waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Takes one whose LSN is durable.

@@ -24,10 +24,10 @@ use crate::socket::Socket;
 const EVENTS: usize = 1024;
 /// Connections over the limit that are told so at once; others are just closed.
 const REFUSALS: usize = 64;
-/// A loop commits so few appends itself: with more of them, working on while the committer syncs gains more than a change
-/// of threads costs.
+/// A loop with so few connections commits itself: with more of them, working on while the committer syncs gains more than
+/// a change of threads costs, and a disk that stalls would stop them all.
 const FEW: usize = 2;
-/// How long a group may take for that, while the loop's other connections wait.
+/// How long a group may have taken of late for that.
 const QUICK: Duration = Duration::from_micros(500);
 /// No token of a connection: generations have 31 bits.
 const LETTERS: u64 = u64::MAX;
@@ -364,7 +364,7 @@ impl EventLoop {
         self.arrange();
         let service = self.desk.service.clone();
         let engine = service.engine();
-        if (1..=FEW).contains(&self.acks.waiting()) && engine.commit_if_quick(QUICK) {
+        if self.slots.len() <= FEW && self.acks.is_waiting() && engine.commit_if_quick(QUICK) {
             self.settle();
             self.arrange();
         }

@@ -26,7 +26,12 @@ pub(crate) fn slot_of(token: u64) -> u32 {
 
 impl Slots {
     pub(crate) fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.len()
+        self.len() == 0
+    }
+
+    /// How many connections there are.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     pub(crate) fn insert(&mut self, connection: Connection) -> (u32, u64) {
