@@ -56,6 +56,16 @@ enum Upload {
     Post(Post),
 }
 
+/// A larger body is looked through where blocking is allowed: JSON takes 30 ms a MiB.
+const SMALL_BODY: usize = 64 << 10;
+
+impl Upload {
+    fn may_block(&self, body: &Bytes) -> bool {
+        let looks_up = matches!(self, Self::Put(put) if put.may_block());
+        looks_up || body.len() > SMALL_BODY
+    }
+}
+
 /// What to do after a state was looked at.
 enum Next {
     /// Tell the listener; the state stays.
@@ -109,8 +119,8 @@ impl Exchange {
                 let limit = self.shared.engine.options().max_append_bytes;
                 Next::Say(Step::NeedBody { limit }, State::Upload(upload, None))
             }
-            State::Upload(Upload::Put(put), Some(body)) if put.may_block() => {
-                Next::Say(Step::Block, State::Upload(Upload::Put(put), Some(body)))
+            State::Upload(upload, Some(body)) if upload.may_block(&body) => {
+                Next::Say(Step::Block, State::Upload(upload, Some(body)))
             }
             State::Upload(upload, Some(body)) => Next::Go(self.write(upload, body, now)),
             State::Lookup(read) => Next::Go(self.look_up(read)),
@@ -304,10 +314,10 @@ impl Exchange {
         };
     }
 
-    /// Does the blocking part (a cold read, or a fork whose point must be read from its source).
+    /// Does the blocking part: a cold read, a large body, or a fork whose point must be read from its source.
     pub fn block(&mut self) {
         self.state = match std::mem::replace(&mut self.state, State::Done) {
-            State::Upload(Upload::Put(put), Some(body)) => self.create(put, body),
+            State::Upload(upload, Some(body)) => self.write(upload, body, Instant::now()),
             mut state => {
                 match &mut state {
                     State::CatchingUp(read) => read.block(),

@@ -1,5 +1,7 @@
 //! Server-sent events as bytes (protocol section 5.8): data, control and the comment between.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -34,23 +36,84 @@ impl Encoding {
 
     /// The data event of a page.
     pub(crate) fn data(self, page: &Page) -> Vec<u8> {
-        let length: usize = page.chunks.iter().map(Bytes::len).sum();
+        let length = data_bytes(page);
         let mut out = Vec::with_capacity(64 + length + length / 2);
-        out.extend_from_slice(b"event: data\n");
-        match self {
-            Self::Text(format) => {
-                let mut lines = Lines::new(&mut out);
-                for piece in wire::frame(format, page.chunks.clone()) {
-                    lines.push(&piece);
-                }
+        DataEvent::new(self, page).write(usize::MAX, &mut out);
+        out
+    }
+}
+
+/// How many bytes a page carries.
+pub(crate) fn data_bytes(page: &Page) -> usize {
+    page.chunks.iter().map(Bytes::len).sum()
+}
+
+/// A data event that is made piece by piece.
+pub(crate) struct DataEvent {
+    pieces: VecDeque<Bytes>,
+    lines: Option<Lines>,
+    /// What did not fill three bytes of base64.
+    rest: Vec<u8>,
+    begun: bool,
+}
+
+impl DataEvent {
+    /// That of a page.
+    pub(crate) fn new(encoding: Encoding, page: &Page) -> Self {
+        let (pieces, lines) = match encoding {
+            Encoding::Text(format) => {
+                let pieces = wire::frame(format, page.chunks.clone());
+                (pieces.into_iter().collect(), Some(Lines::default()))
             }
-            Self::Base64 => {
-                out.extend_from_slice(b"data:");
-                push_base64(&mut out, &page.chunks);
+            Encoding::Base64 => (page.chunks.iter().cloned().collect(), None),
+        };
+        Self {
+            pieces,
+            lines,
+            rest: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Adds to `out` what the next `most` bytes of the page make; whether there is more.
+    pub(crate) fn write(&mut self, most: usize, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(b"event: data\ndata:");
+        }
+        let mut left = most;
+        while left > 0
+            && let Some(piece) = self.pieces.front_mut()
+        {
+            let slice = piece.split_to(piece.len().min(left));
+            left -= slice.len();
+            if piece.is_empty() {
+                self.pieces.pop_front();
+            }
+            match &mut self.lines {
+                Some(lines) => lines.push(&slice, out),
+                None => self.push_base64(&slice, out),
             }
         }
-        out.extend_from_slice(b"\n\n");
-        out
+        let more = !self.pieces.is_empty();
+        if !more {
+            out.extend_from_slice(STANDARD.encode(&self.rest).as_bytes());
+            out.extend_from_slice(b"\n\n");
+        }
+        more
+    }
+
+    /// Three bytes make four characters, also across pieces.
+    fn push_base64(&mut self, slice: &[u8], out: &mut Vec<u8>) {
+        let missing = (3 - self.rest.len()) % 3;
+        let (head, slice) = slice.split_at(missing.min(slice.len()));
+        self.rest.extend_from_slice(head);
+        if self.rest.len() == 3 {
+            out.extend_from_slice(STANDARD.encode(&self.rest).as_bytes());
+            self.rest.clear();
+        }
+        let (whole, tail) = slice.split_at(slice.len() - slice.len() % 3);
+        out.extend_from_slice(STANDARD.encode(whole).as_bytes());
+        self.rest.extend_from_slice(tail);
     }
 }
 
@@ -77,34 +140,25 @@ pub(crate) fn control(
     out.into_bytes()
 }
 
-fn push_base64(out: &mut Vec<u8>, chunks: &[Bytes]) {
-    let encoded = match chunks {
-        [one] => STANDARD.encode(one),
-        many => STANDARD.encode(many.concat()),
-    };
-    out.extend_from_slice(encoded.as_bytes());
-}
-
 /// Writes text as `data:` lines, split where an event stream's reader would split: at CRLF, LF and
 /// CR, also across pieces. A reader strips one space behind the colon, so a line that begins with
 /// one gets another.
-struct Lines<'a> {
-    out: &'a mut Vec<u8>,
+struct Lines {
     at_start: bool,
     after_cr: bool,
 }
 
-impl<'a> Lines<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Self {
-        out.extend_from_slice(b"data:");
+impl Default for Lines {
+    fn default() -> Self {
         Self {
-            out,
             at_start: true,
             after_cr: false,
         }
     }
+}
 
-    fn push(&mut self, piece: &[u8]) {
+impl Lines {
+    fn push(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         let mut rest = piece;
         if self.after_cr && rest.first() == Some(&b'\n') {
             rest = &rest[1..];
@@ -113,11 +167,11 @@ impl<'a> Lines<'a> {
         while !rest.is_empty() {
             self.after_cr = false;
             let Some(at) = memchr::memchr2(b'\n', b'\r', rest) else {
-                self.text(rest);
+                self.text(rest, out);
                 return;
             };
-            self.text(&rest[..at]);
-            self.out.extend_from_slice(b"\ndata:");
+            self.text(&rest[..at], out);
+            out.extend_from_slice(b"\ndata:");
             self.at_start = true;
             let crlf = rest[at..].starts_with(b"\r\n");
             self.after_cr = !crlf && rest[at] == b'\r';
@@ -125,15 +179,15 @@ impl<'a> Lines<'a> {
         }
     }
 
-    fn text(&mut self, text: &[u8]) {
+    fn text(&mut self, text: &[u8], out: &mut Vec<u8>) {
         if text.is_empty() {
             return;
         }
         if self.at_start && text[0] == b' ' {
-            self.out.push(b' ');
+            out.push(b' ');
         }
         self.at_start = false;
-        self.out.extend_from_slice(text);
+        out.extend_from_slice(text);
     }
 }
 
@@ -181,6 +235,21 @@ mod tests {
             data(text, &["line1\nline2", "\r\nline3"]),
             "event: data\ndata:line1\ndata:line2\ndata:line3\n\n"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_made_piece_by_piece_is_the_same(
+            chunks in prop::collection::vec("[a \r\n]{0,12}", 1..5), most in 1usize..9, is_text: bool,
+        ) {
+            let encoding = if is_text { Encoding::Text(Format::Bytes) } else { Encoding::Base64 };
+            let chunks = chunks.into_iter().map(Bytes::from).collect();
+            let page = page(chunks);
+            let mut event = DataEvent::new(encoding, &page);
+            let mut out = Vec::new();
+            while event.write(most, &mut out) {}
+            prop_assert_eq!(out, encoding.data(&page));
+        }
     }
 
     #[test]

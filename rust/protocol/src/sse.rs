@@ -10,13 +10,17 @@ use durastream_engine::{CompletionSink, Page};
 use crate::Step;
 use crate::cursor::Cursor;
 use crate::framecache::{FrameCache, Key, Moment};
-use crate::frames::{self, Encoding, HEARTBEAT};
+use crate::frames::{self, DataEvent, Encoding, HEARTBEAT, data_bytes};
 use crate::paging::{Paging, Subject, has_data};
 use crate::refusal;
 use crate::response::{Answer, Manner};
 
 /// Largest page of an event: what one slow subscriber may keep in memory.
 pub(crate) const PAGE_BYTES: usize = 256 << 10;
+
+/// So many bytes of a larger page, which is one append, are made into a part of its event at once: what one subscriber
+/// may keep the others waiting for.
+const SLICE: usize = 64 << 10;
 
 /// When an event stream ends and how often it says something.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +39,8 @@ pub(crate) struct Sse {
     cursor: Cursor,
     pace: Pace,
     phase: Phase,
+    /// The rest of a long event, and the control event behind it.
+    long: Option<(DataEvent, Vec<u8>)>,
     /// When to break the silence.
     beat: Instant,
 }
@@ -69,6 +75,7 @@ impl Sse {
             beat: now + pace.heartbeat,
             pace,
             phase: Phase::Opening,
+            long: None,
         }
     }
 
@@ -80,6 +87,9 @@ impl Sse {
         frames: &FrameCache,
         manner: &Manner,
     ) -> Step {
+        if let Some(long) = self.long.take() {
+            return self.slice(long, now);
+        }
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Opening => self.open(manner),
             Phase::First(page) => self.event(&page, None, now, frames),
@@ -197,6 +207,9 @@ impl Sse {
         if !has_data(page) {
             return Step::Chunk(Bytes::from(control));
         }
+        if data_bytes(page) > PAGE_BYTES {
+            return self.slice((DataEvent::new(self.encoding, page), control), now);
+        }
         let key = Key {
             stream: self.subject.id,
             start: page.start.position,
@@ -209,6 +222,18 @@ impl Sse {
             frames.keep_last(self.subject.id, page.start, page.next, moment, &chunk);
         }
         Step::Chunk(chunk)
+    }
+
+    /// The next part of a long event.
+    fn slice(&mut self, (mut data, control): (DataEvent, Vec<u8>), now: Instant) -> Step {
+        self.beat = now + self.pace.heartbeat;
+        let mut out = Vec::with_capacity(2 * SLICE);
+        if data.write(SLICE, &mut out) {
+            self.long = Some((data, control));
+        } else {
+            out.extend_from_slice(&control);
+        }
+        Step::Chunk(Bytes::from(out))
     }
 
     /// Whether the head was sent, so that nothing can be refused any more.

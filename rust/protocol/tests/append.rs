@@ -422,3 +422,25 @@ fn refusals_by_head_do_not_need_the_body() {
         );
     }
 }
+
+#[test]
+fn a_large_body_is_looked_through_where_blocking_is_allowed() {
+    let server = Server::new();
+    let large = format!("[{}1]", "1,".repeat(100_000));
+    for (target, content_type, body, blocks) in [
+        ("small", "application/json", "[1]", false),
+        ("large", "application/json", large.as_str(), true),
+    ] {
+        for (method, place) in [("PUT", "new"), ("POST", "a")] {
+            let request = Request::new(method, place)
+                .header("content-type", content_type)
+                .body(body);
+            let mut live = server.begin(&request);
+            assert_eq!(live.blocks(), blocks, "{method} {target}");
+            server.send(Request::delete(place));
+        }
+        server.create(target, content_type, "");
+        server.append(target, content_type, body);
+        assert_eq!(server.text(target).len(), body.len());
+    }
+}

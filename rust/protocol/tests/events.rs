@@ -277,3 +277,25 @@ fn a_slow_reader_holds_one_chunk_and_skips_nothing() {
     }
     assert_eq!(got, sent);
 }
+
+#[test]
+fn a_long_event_comes_in_parts_so_that_making_it_keeps_nobody_waiting() {
+    let server = Server::new();
+    let body = "line\r\n".repeat(200_000);
+    let tail = server.create("a", "text/plain", &body);
+    let (mut sse, _) = events(&server, "a?offset=-1");
+    let mut whole = String::new();
+    while !whole.ends_with("}\n\n") {
+        let chunk = sse.chunk();
+        assert!(chunk.len() < 1 << 20, "{} bytes at once", chunk.len());
+        whole.push_str(&chunk);
+    }
+    let (data, control) = pair(&whole);
+    // Line ends of every kind are LF to who reads an event stream.
+    assert_eq!(data, body.replace("\r\n", "\n"));
+    assert_eq!(control["streamNextOffset"], tail);
+    sse.waiting();
+    server.append("a", "text/plain", "more");
+    sse.woken();
+    assert_eq!(pair(&sse.chunk()).0, "more");
+}

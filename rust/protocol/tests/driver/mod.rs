@@ -305,6 +305,17 @@ impl Live {
         Instant::now() + self.skew
     }
 
+    /// Hands over the body; whether that must be looked through where blocking is allowed.
+    pub fn blocks(&mut self) -> bool {
+        assert!(matches!(
+            self.exchange.step(self.now()),
+            Step::NeedBody { .. }
+        ));
+        self.exchange
+            .body(Bytes::from(std::mem::take(&mut self.body)));
+        matches!(self.exchange.step(self.now()), Step::Block)
+    }
+
     /// Steps until there is something to see. Acknowledgements are waited for.
     pub fn poll(&mut self) -> Seen {
         loop {
