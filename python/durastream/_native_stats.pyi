@@ -115,6 +115,9 @@ class Stats:
     def sealed_live_bytes(self) -> int:
         """Payload bytes in them that were alive when last asked: an estimate."""
     @property
+    def sealed_files_damaged(self) -> int:
+        """Sealed files in which something did not verify; what is alive there is refused."""
+    @property
     def sealing_backlog(self) -> int:
         """Full segments that wait to be sealed now."""
     @property

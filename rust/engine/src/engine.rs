@@ -303,13 +303,18 @@ impl Engine {
 
     /// Gives back what space can be: everything committed is sealed, sealed files are merged without what nobody can
     /// read any more, and the log is dropped. Blocks until that is done; everything else goes on meanwhile.
+    ///
+    /// [`CompactError::Damaged`] when a file had to be left as it is; everything else was done then.
     pub fn compact(&self) -> Result<(), CompactError> {
-        self.shared.store.compact()?;
+        let merged = self.shared.store.compact();
+        if let Err(refused @ CompactError::Commit(_)) = merged {
+            return Err(refused);
+        }
         // The log is kept from the older one on.
         for _ in 0..2 {
             self.shared.checkpoint(Haste::Considerate)?;
         }
-        Ok(())
+        merged
     }
 
     /// Makes a checkpoint, then copies the log into `dir`: one that does not exist, or is empty.

@@ -51,12 +51,20 @@ pub(crate) fn start(shared: &Arc<Shared>, stop: Arc<Stop>) -> std::io::Result<()
 
 fn run(shared: &Weak<Shared>, stop: &Stop, interval: Duration) {
     let mut paused_until = Instant::now();
+    let mut freed = 0;
     while !stop.sleep(interval) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
         let forgettable = shared.store.forgettable();
-        shared.core.lock().state.set_forgettable(forgettable);
+        let freed_now = {
+            let mut inner = shared.core.lock();
+            inner.state.set_forgettable(forgettable);
+            inner.state.freed
+        };
+        if std::mem::replace(&mut freed, freed_now) != freed_now {
+            shared.store.tidy();
+        }
         // A log that failed takes no trims, and then the clock alone decides what is there.
         if shared.store.poisoned().is_none() {
             shared.reap();

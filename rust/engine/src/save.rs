@@ -13,6 +13,9 @@ use crate::snapshot::Slice;
 /// How long one slice holds the lock, about.
 const SLICE: Duration = Duration::from_micros(50);
 
+/// No rest follows from more: the thread was kept from running meanwhile.
+const LONGEST: Duration = SLICE.saturating_mul(2);
+
 /// Streams written between looks at the clock.
 const STRIDE: u32 = 16;
 
@@ -54,18 +57,18 @@ impl Shared {
         let ending = Ending(&self.core);
         let mut writer = self.store.begin_checkpoint(lsn)?;
         loop {
-            let began = Instant::now();
-            let slice = {
+            let (slice, held) = {
                 let mut inner = self.core.lock();
+                // What others held it for before is no reason to hold it for less, nor to rest for longer.
+                let began = Instant::now();
                 let mut since = 0;
                 let slice = inner.state.slice(&mut out, |is_full| {
                     since += 1;
                     !is_full && (since % STRIDE != 0 || began.elapsed() < SLICE)
                 });
                 MutexGuard::unlock_fair(inner);
-                slice
+                (slice, began.elapsed())
             };
-            let held = began.elapsed();
             match slice {
                 Slice::More => {}
                 Slice::Run(run) => out.put_run(&run, |chunk| writer.push(chunk))?,
@@ -75,7 +78,7 @@ impl Shared {
                 writer.push(out.take())?;
             }
             if haste == Haste::Considerate && !self.is_closed() {
-                std::thread::sleep(held * REST);
+                std::thread::sleep(held.min(LONGEST) * REST);
             }
         }
         drop(ending);

@@ -29,6 +29,8 @@ pub(crate) struct State {
     /// Live ones that may have more than their retention keeps.
     pub(crate) excess: Queue,
     pub(crate) soft_deleted: u64,
+    /// How many times payloads have become dead, durably.
+    pub(crate) freed: u64,
     types: FxHashSet<Arc<str>>,
     /// A checkpoint's view, while it is written.
     pub(crate) snapshot: Option<Snapshot>,
@@ -70,6 +72,7 @@ impl Default for State {
             deadlines: BTreeSet::new(),
             excess: Queue::default(),
             soft_deleted: 0,
+            freed: 0,
             types: FxHashSet::default(),
             snapshot: None,
             round: 0,
@@ -119,6 +122,7 @@ impl State {
         match effect.kind {
             EffectKind::Changed | EffectKind::Softened => {}
             EffectKind::Trimmed(floor) => {
+                self.freed += 1;
                 if let Some(stream) = self.stream_mut(effect.id) {
                     let extra = stream.extra_mut();
                     extra.floor = floor;
@@ -135,7 +139,10 @@ impl State {
                     stream.extra_mut().ledger = None;
                 }
             }
-            EffectKind::Removed => self.forget(effect.id),
+            EffectKind::Removed => {
+                self.freed += 1;
+                self.forget(effect.id);
+            }
         }
     }
 

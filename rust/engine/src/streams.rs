@@ -2,6 +2,7 @@
 //! itself tells its own.
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::stream::Stream;
 
@@ -41,12 +42,17 @@ impl Streams {
 
     /// Adds a stream; `false`, and nothing changed, when there is one of that id.
     pub(crate) fn insert(&mut self, stream: Box<Stream>) -> bool {
-        let is_new = self.get(stream.id).is_none();
-        if is_new {
-            self.0
-                .insert_unique(hash(stream.id), stream, |stream| hash(stream.id));
+        let id = stream.id;
+        let entry = self
+            .0
+            .entry(hash(id), |known| known.id == id, |it| hash(it.id));
+        match entry {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(place) => {
+                place.insert(stream);
+                true
+            }
         }
-        is_new
     }
 
     pub(crate) fn remove(&mut self, id: u64) -> Option<Box<Stream>> {

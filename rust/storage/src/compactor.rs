@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::bell::Bell;
 use crate::compact::{self, Aim, PlanOptions, plan};
-use crate::error::{CompactError, Trouble};
+use crate::error::{CompactError, ReadError, Trouble};
 use crate::log::GroupLog;
 use crate::sealed::{SealError, Throttle};
 use crate::sealer::Workplace;
@@ -145,6 +145,11 @@ impl Compactor {
             let live = self.at.shelf.files().figures().live_bytes;
             *self.no_space.lock() = Some((Instant::now(), live));
         }
+        if let SealError::Damaged(damage @ ReadError::Damaged { .. }) = &error {
+            tracing::error!(%damage, "a sealed file is left as it is until what is damaged is deleted or trimmed");
+            // The others are merged around it.
+            return Duration::ZERO;
+        }
         let text = error.to_string();
         let mut told = self.told.lock();
         if told.as_ref() != Some(&text) {
@@ -155,14 +160,25 @@ impl Compactor {
     }
 
     /// Merges as much as can be, and leaves nothing dead. The caller's thread does it.
+    ///
+    /// Damaged files are left as they are, and told of when everything else is done.
     pub(crate) fn merge_all(&self) -> Result<(), CompactError> {
         let _job = self.job.lock();
         let told = |error: SealError| error.refusal(&self.at.committer);
-        self.weigh(&self.quickly).map_err(told)?;
-        while self.merge(Aim::All, &self.quickly).map_err(told)? {
+        loop {
             self.weigh(&self.quickly).map_err(told)?;
+            match self.merge(Aim::All, &self.quickly) {
+                // Damage is not met again: its file is left out from here on.
+                Ok(true) | Err(SealError::Damaged(ReadError::Damaged { .. })) => {}
+                Ok(false) => break,
+                Err(error) => return Err(told(error)),
+            }
         }
-        Ok(())
+        let files = self.at.shelf.files().files();
+        match files.iter().find_map(|file| file.hindrance()) {
+            Some(damage) => Err(CompactError::Damaged(damage)),
+            None => Ok(()),
+        }
     }
 
     fn weigh(&self, throttle: &Throttle) -> Result<(), SealError> {

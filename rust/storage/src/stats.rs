@@ -68,6 +68,8 @@ pub struct StoreStats {
     pub sealed_bytes: u64,
     /// Payload bytes in them that were alive when last asked: an estimate.
     pub sealed_live_bytes: u64,
+    /// Sealed files in which something did not verify since they were opened; what is alive there is refused.
+    pub sealed_files_damaged: u64,
     /// Full segments that wait to be sealed now.
     pub sealing_backlog: u64,
     /// Why sealing stands still, when it does.

@@ -285,8 +285,17 @@ impl Store {
     /// Seals everything that was committed before the call, merges sealed files as far as can be, and drops what is
     /// dead. Blocks until that is done; appends go on.
     pub fn compact(&self) -> Result<(), CompactError> {
-        self.inner.sealer.seal_all()?;
-        self.inner.compactor.merge_all()
+        let sealed = self.inner.sealer.seal_all();
+        if let Err(CompactError::Commit(_)) = sealed {
+            return sealed;
+        }
+        // Damage to the log, too, keeps nobody from merging what is sealed.
+        self.inner.compactor.merge_all().and(sealed)
+    }
+
+    /// Says that payloads have become dead: the store's own thread looks soon whether files can go.
+    pub fn tidy(&self) {
+        self.inner.wal.tidy().ring();
     }
 
     /// Why payloads are refused, when there was no space for more of the log at the last try. Frames without payload
@@ -371,6 +380,7 @@ impl Store {
             sealed_files: sealed.files,
             sealed_bytes: sealed.bytes,
             sealed_live_bytes: sealed.live_bytes,
+            sealed_files_damaged: sealed.damaged_files,
             sealing_backlog: inner.log.backlog(),
             sealing_halted: inner.sealer.halted(),
             slowed_nanos: inner.committer.brake.nanos(),
@@ -435,9 +445,11 @@ impl Inner {
                     changed => changed.map_err(|trouble| self.committer.trouble(trouble)),
                 }
             });
+        // IMPORTANT: said and let go before the threads are waited for: one of them may be about to ask.
+        *ended = true;
+        drop(ended);
         self.stop();
         // From here on the directory may be somebody else's.
-        *ended = true;
         drop(self.lock.lock().take());
         how
     }

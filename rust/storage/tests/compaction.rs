@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::io::IoSlice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_storage::fs::{Fs, Open, SimFs};
-use durastream_storage::{CommitError, CompactError, Lsn, Recovering, Store, Tenancy};
+use durastream_storage::{CommitError, CompactError, Lsn, ReadError, Recovering, Store, Tenancy};
 use parking_lot::Mutex;
 use support::{Log, append, head, open_with, payload, small};
 
@@ -284,4 +285,47 @@ fn what_a_dying_compaction_left_is_removed_at_the_next_start() {
     assert!(!files.contains(&left));
     assert!(listed.iter().all(|path| files.contains(path)));
     opened.store.close().unwrap();
+}
+
+#[test]
+fn a_damaged_file_is_told_and_everything_else_is_compacted() {
+    let mut subject = Subject::new();
+    subject.append(10);
+    subject.store.compact().unwrap();
+    // The first file's first block: all that it has.
+    let first = subject.sealed_files()[0].clone();
+    let file = subject.fs.open(&first, Open::Write).unwrap();
+    file.write_all_at(&mut [IoSlice::new(b"?")], 4096 + 10)
+        .unwrap();
+    subject.append(30);
+    subject.dead.0.lock().0 = 2;
+    let refused = subject.store.compact().unwrap_err();
+    let CompactError::Damaged(ReadError::Damaged { file, offset, .. }) = &refused else {
+        panic!("{refused}");
+    };
+    assert_eq!((file, *offset), (&first, 4096));
+    let stats = subject.store.stats();
+    assert_eq!((stats.sealed_files, stats.sealed_files_damaged), (2, 1));
+    // Of the other file everything dead is gone, and everything alive is there.
+    assert_eq!(
+        subject
+            .store
+            .history_events(1, 10 * EVENT, u64::MAX)
+            .unwrap(),
+        0
+    );
+    for stream in 3..=STREAMS {
+        assert_readable(&subject.store, stream, 10, 40);
+        assert!(subject.store.history(stream, 0, u64::MAX, 1).is_err());
+    }
+    assert!(subject.store.poisoned().is_none());
+    // It is told every time, as long as the file is left.
+    assert!(matches!(
+        subject.store.compact(),
+        Err(CompactError::Damaged(_))
+    ));
+    subject.dead.0.lock().0 = STREAMS;
+    subject.store.compact().unwrap();
+    assert_eq!(subject.sealed_files(), Vec::<PathBuf>::new());
+    assert_eq!(subject.store.stats().sealed_files_damaged, 0);
 }

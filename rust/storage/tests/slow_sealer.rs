@@ -1,60 +1,40 @@
 //! A disk on which sealed files are slow: appends do not wait for them until too many segments do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+#[path = "support/meddled.rs"]
+mod meddled;
 mod support;
 
-use std::any::Any;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use durastream_storage::fs::{Fs, FsFile, Open, SimFs};
+use meddled::{Meddled, Meddler};
 use support::{Opened, append, head, open_with, payload, small};
 
 /// How long it takes to begin a sealed file.
 const DELAY: Duration = Duration::from_millis(150);
 
-struct Slow(SimFs);
+#[derive(Clone)]
+struct Slow;
 
-impl Fs for Slow {
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.0.create_dir_all(dir)
-    }
-
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>> {
+impl Meddler for Slow {
+    fn open(&self, disk: &SimFs, path: &Path, how: Open) -> io::Result<Arc<dyn FsFile>> {
         if how == Open::CreateNew && path.extension().is_some_and(|it| it == "sealed") {
             thread::sleep(DELAY);
         }
-        self.0.open(path, how)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.0.remove(path)
-    }
-
-    fn list(&self, dir: &Path) -> io::Result<Vec<PathBuf>> {
-        self.0.list(dir)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-
-    fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
-        self.0.lock(path, holder)
+        disk.open(path, how)
     }
 }
 
 fn opened(backlog: u64) -> Opened {
     let mut options = small();
     options.seal_backlog = backlog;
-    open_with(Arc::new(Slow(SimFs::new())), Path::new("/data"), options).unwrap()
+    let fs = Meddled::new(SimFs::new(), Slow);
+    open_with(Arc::new(fs), Path::new("/data"), options).unwrap()
 }
 
 /// Appends ten segments' worth.

@@ -138,6 +138,9 @@ impl Run<'_> {
                 }
             },
             Act::Checkpoint => engine.checkpoint().is_ok(),
+            Act::Compact => engine.compact().is_ok(),
+            // What a fault does to compaction, `Compact` shows.
+            Act::Tidy => true,
             Act::Close => {
                 let closed = engine.close().is_ok();
                 self.die();

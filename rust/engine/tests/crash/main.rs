@@ -8,9 +8,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../../storage/tests/support/deeds.rs"]
+mod deeds;
 mod faults;
 #[path = "../../../storage/tests/support/lying.rs"]
 mod lying;
+#[path = "../../../storage/tests/support/meddled.rs"]
+mod meddled;
 mod planted;
 mod player;
 mod power;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use durastream_engine::storage::fs::SimFs;
 
-use crate::lying::{Lie, LyingFs};
+use crate::lying::{Lie, lying};
 use crate::player::Manners;
 use crate::sweep::{Script, sweep};
 
 /// What the suite says to a workload, its own checks left out.
 fn verdict(seed: u64, lie: Lie, manners: Manners) -> Result<(), String> {
-    let wrap = |fs| Arc::new(LyingFs::new(fs, lie)) as _;
+    let wrap = |fs| Arc::new(lying(fs, lie)) as _;
     let script = Script::play(SimFs::recording(), &wrap, seed, 40, manners);
     sweep(&script, usize::MAX).map(drop)
 }

@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use durastream_engine::{
-    Append, AppendError, ChangeError, Create, CreateError, Engine, Expiry, Limit, Offset,
-    Reconfigure, Retention, Ticket,
+    Append, AppendError, ChangeError, Create, CreateError, Engine, Expiry, Offset, Reconfigure,
+    Retention, Ticket,
 };
 
 use crate::support::*;
@@ -29,6 +29,10 @@ pub(crate) enum Act {
     /// A call, or nothing.
     Call,
     Checkpoint,
+    /// Everything is sealed, merged and given back.
+    Compact,
+    /// The store's own thread merges files, if it finds some within a moment.
+    Tidy,
     Close,
     Kill,
     /// So many milliseconds go by.
@@ -63,6 +67,8 @@ pub(crate) fn act(dice: &mut Dice) -> Act {
         3 => Act::Kill,
         4 | 5 => Act::Pass(1000),
         6 => Act::Pass(10_000_000),
+        7 => Act::Compact,
+        8 => Act::Tidy,
         _ => Act::Call,
     }
 }
@@ -74,6 +80,9 @@ pub(crate) fn pass(world: &mut World, millis: u64) {
     world
         .lives
         .retain(|_, life| life.ends.is_none_or(|ends| now < ends));
+    for life in world.lives.values_mut() {
+        life.settle_retention(now);
+    }
 }
 
 /// Takes the answer as it is due; `None` when there is none, because the disk failed.
@@ -139,17 +148,18 @@ pub(crate) fn call(
             3 => {
                 let events = [None, Some(1 + dice.roll(6))][dice.roll(2) as usize];
                 let bytes = [None, Some(1 + dice.roll(8000))][dice.roll(2) as usize];
-                let change = Reconfigure {
-                    max_events: events.map_or(Limit::Removed, Limit::Set),
-                    max_bytes: bytes.map_or(Limit::Removed, Limit::Set),
-                    ..Reconfigure::default()
-                };
+                let age = [None, Some(500 + dice.roll(3000))][dice.roll(2) as usize];
+                let change = Reconfigure::from(Retention {
+                    max_events: events,
+                    max_bytes: bytes,
+                    max_age: age.map(Duration::from_millis),
+                });
                 let (outcome, told) = answer(engine, manners, engine.configure(&path(at), change));
                 let Ok(_) = changed(outcome) else {
                     return Came::Refused;
                 };
-                (life.max_events, life.max_bytes) = (events, bytes);
-                life.settle_retention();
+                (life.max_events, life.max_bytes, life.max_age) = (events, bytes, age);
+                life.settle_retention(world.now);
                 came(next, told)
             }
             4 if !life.closed => {
@@ -172,10 +182,9 @@ pub(crate) fn call(
                 let true = accepted(outcome) else {
                     return Came::Refused;
                 };
-                life.appends.push(text);
+                life.push(text, world.now);
                 life.seq += 1;
                 life.closed = kind == 5;
-                life.settle_retention();
                 came(next, told)
             }
             _ => Came::Refused,
@@ -207,17 +216,22 @@ fn create_one(
         _ => None,
     };
     let max_events = (dice.roll(4) == 0).then(|| 1 + dice.roll(6));
+    let max_age = (dice.roll(6) == 0).then(|| 500 + dice.roll(3000));
+    let retention = Retention {
+        max_events,
+        max_age: max_age.map(Duration::from_millis),
+        ..Retention::default()
+    };
     let create = Create {
         expiry: ends.map(|ends| Expiry::At(SystemTime::UNIX_EPOCH + Duration::from_millis(ends))),
-        retention: max_events.map(|max_events| Retention {
-            max_events: Some(max_events),
-            ..Retention::default()
-        }),
+        retention: Some(retention).filter(|retention| !retention.is_unlimited()),
         ..text(&body)
     };
     let life = Life {
         appends: vec![body],
+        times: vec![world.now],
         max_events,
+        max_age,
         ends,
         ..Life::default()
     };
@@ -246,10 +260,12 @@ fn fork_one(
     };
     let life = Life {
         appends: of.appends[..count].to_vec(),
+        times: of.times[..count].to_vec(),
         floor: of.floor,
         most: of.most.min(count).max(of.floor),
         max_events: of.max_events,
         max_bytes: of.max_bytes,
+        max_age: of.max_age,
         ends: of.ends,
         ..Life::default()
     };
@@ -269,7 +285,7 @@ fn place(
         Ok(created) => {
             assert!(created.created, "{at} was there");
             life.id = created.info.id;
-            life.settle_retention();
+            life.settle_retention(world.now);
             let mut next = world.clone();
             next.lives.insert(at, life);
             came(next, told)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use durastream_engine::storage::fs::SimFs;
 
-use crate::player::Manners;
+use crate::player::{Act, Manners, act};
 use crate::sweep::{Script, Tally, sweep};
 use crate::{first_seed, rounds};
 
@@ -28,6 +28,38 @@ fn what_was_told_survives_a_power_cut_at_any_operation() {
     // A sweep that met none of one would prove nothing of it.
     assert!(
         tally.ahead > 25 && tally.sealed > 50 && tally.recoveries > 5,
+        "{tally:?}"
+    );
+}
+
+/// Appends, deletions, trims and retention, and between them whatever makes payloads move.
+#[test]
+fn what_was_told_survives_a_power_cut_while_history_is_sealed_merged_and_forgotten() {
+    let mut tally = Tally::default();
+    for seed in (0..rounds()).map(|seed| first_seed() + seed) {
+        let script = Script::play_acts(
+            SimFs::recording(),
+            &|fs| Arc::new(fs),
+            seed,
+            STEPS,
+            Manners::Waits,
+            &|number, dice| match number % 14 {
+                11 => Act::Compact,
+                12 => Act::Checkpoint,
+                13 if number % 28 == 13 => Act::Kill,
+                13 => Act::Tidy,
+                _ => match act(dice) {
+                    Act::Pass(millis) => Act::Pass(millis),
+                    _ => Act::Call,
+                },
+            },
+        );
+        tally += sweep(&script, 200).unwrap_or_else(|e| panic!("workload {seed}: {e}"));
+    }
+    let deeds = [tally.compactions, tally.recycled, tally.checkpoints];
+    assert!(deeds.iter().all(|count| *count >= 3), "{tally:?}");
+    assert!(
+        tally.unlinked >= 6 && tally.compacting >= 100 && tally.recoveries_of_compactions >= 2,
         "{tally:?}"
     );
 }

@@ -2,32 +2,38 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use durastream_engine::storage::fs::sim::{Crash, Policy};
 use durastream_engine::storage::fs::{Fs, SimFs};
 use durastream_engine::{Clock, Engine, Options};
 
+use crate::deeds::Deeds;
 use crate::player::{Act, Came, Dice, Manners, act, call, note_floors, pass};
 use crate::support::*;
 use crate::world::World;
 
+/// The store's own thread looks for files to be merged more often than this, when there are new ones.
+const MOMENT: Duration = Duration::from_millis(60);
+
 /// How an engine sees the disk.
 pub(crate) type Wrap<'w> = &'w dyn Fn(SimFs) -> Arc<dyn Fs>;
 
-/// Small segments, so that rolling, sealing and recycling are common, little memory, so that reads are cold, and a
-/// reaper that is always there.
+/// Small segments, so that rolling, sealing and recycling are common, small files, so that some are merged and others
+/// too large for it, little memory, so that reads are cold, and a reaper that is always there.
 pub(crate) fn small() -> Options {
     let mut small = options();
     small.store.segment_bytes = 16 << 10;
     small.store.hot_bytes = 4 << 10;
-    small.reap_interval = std::time::Duration::from_millis(2);
+    small.store.sealed_file_bytes = 64 << 10;
+    small.reap_interval = Duration::from_millis(2);
     small
 }
 
 /// The same, but nothing happens by itself.
 fn quiet() -> Options {
     let mut quiet = small();
-    quiet.reap_interval = std::time::Duration::from_secs(3600);
+    quiet.reap_interval = Duration::from_secs(3600);
     quiet
 }
 
@@ -60,9 +66,23 @@ impl Script {
         steps: usize,
         manners: Manners,
     ) -> Self {
+        Self::play_acts(fs, wrap, seed, steps, manners, &|_, dice| act(dice))
+    }
+
+    /// The same with each step chosen by `act`, which is told its number.
+    pub(crate) fn play_acts(
+        fs: SimFs,
+        wrap: Wrap<'_>,
+        seed: u64,
+        steps: usize,
+        manners: Manners,
+        act: &dyn Fn(usize, &mut Dice) -> Act,
+    ) -> Self {
         let clock = ManualClock::new();
         let mut dice = Dice(seed);
         let mut fs = fs;
+        // Groups of the log are written and synced in one go where the disk can, so every other disk can.
+        fs.set_write_through(seed.is_multiple_of(2));
         let mut world = World {
             now: clock.millis(),
             ..World::default()
@@ -71,13 +91,15 @@ impl Script {
         let mut engine = open(&fs);
         let mut worlds = vec![(fs.op_count(), world.clone())];
         for number in 0..steps {
-            match act(&mut dice) {
+            match act(number, &mut dice) {
                 Act::Call => {
                     if let Came::Told(next) = call(&engine, &mut dice, &world, number, manners) {
                         world = next;
                     }
                 }
                 Act::Checkpoint => drop(engine.checkpoint().unwrap()),
+                Act::Compact => engine.compact().unwrap(),
+                Act::Tidy => tidy(&engine),
                 Act::Close => {
                     engine.close().unwrap();
                     drop(engine);
@@ -105,6 +127,15 @@ impl Script {
     }
 }
 
+/// Waits until the store's own thread has merged files, or a moment without.
+fn tidy(engine: &Engine) {
+    let compactions = || engine.stats().store.compactions;
+    let (before, begun) = (compactions(), Instant::now());
+    while compactions() == before && begun.elapsed() < MOMENT {
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
 /// What was seen on the way.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -115,6 +146,18 @@ pub(crate) struct Tally {
     pub(crate) sealed: usize,
     /// Recoveries that were cut at every operation.
     pub(crate) recoveries: usize,
+    /// Images of a disk on which sealed files were being merged.
+    pub(crate) compacting: usize,
+    /// Recoveries of those that were cut at every operation.
+    pub(crate) recoveries_of_compactions: usize,
+    /// How many times files were merged or removed.
+    pub(crate) compactions: usize,
+    /// Sealed files that were unlinked.
+    pub(crate) unlinked: usize,
+    /// Segments of the log that were used again.
+    pub(crate) recycled: usize,
+    /// Checkpoints that were removed behind two newer ones.
+    pub(crate) checkpoints: usize,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -123,15 +166,30 @@ impl std::ops::AddAssign for Tally {
         self.ahead += other.ahead;
         self.sealed += other.sealed;
         self.recoveries += other.recoveries;
+        self.compacting += other.compacting;
+        self.recoveries_of_compactions += other.recoveries_of_compactions;
+        self.compactions += other.compactions;
+        self.unlinked += other.unlinked;
+        self.recycled += other.recycled;
+        self.checkpoints += other.checkpoints;
     }
 }
 
-/// Builds every image, recovers each and judges it; for one in `deep` the recovery itself is cut at every operation.
+/// Builds every image, recovers each and judges it; for one in `deep` the recovery itself is cut at every operation, and
+/// for four times as many of those that a compaction was under way on.
 pub(crate) fn sweep(script: &Script, deep: usize) -> Result<Tally, String> {
     let mut crash = script.fs.crash();
-    let mut tally = Tally::default();
+    let deeds = Deeds::of(&script.fs);
+    let mut tally = Tally {
+        compactions: deeds.compactions(),
+        unlinked: deeds.unlinked,
+        recycled: deeds.recycled,
+        checkpoints: deeds.checkpoints,
+        ..Tally::default()
+    };
     for op in 0..=crash.op_count() {
         crash.advance_to(op);
+        let compacting = deeds.is_compacting(op);
         // Told by then, and at most one step beyond: the one under way.
         let known = script.worlds.iter().rposition(|(at, _)| *at <= op);
         let candidates = match known {
@@ -140,7 +198,12 @@ pub(crate) fn sweep(script: &Script, deep: usize) -> Result<Tally, String> {
         };
         for policy in policies(&crash) {
             let image = crash.image(*policy, op as u64);
-            let is_deep = tally.images % deep == 1;
+            let is_deep = match compacting {
+                true => tally.compacting % (deep / 4) == 1,
+                false => tally.images % deep == 1,
+            };
+            tally.compacting += usize::from(compacting);
+            tally.recoveries_of_compactions += usize::from(compacting && is_deep);
             tally += check(&image, candidates, is_deep).map_err(|wrong| {
                 let last = op.checked_sub(1).map(|last| script.fs.describe(last));
                 format!("cut at {op}, behind {last:?}, {policy:?}: {wrong}")
@@ -196,6 +259,7 @@ fn check(image: &SimFs, candidates: &[(usize, World)], deep: bool) -> Result<Tal
         ahead: ahead.min(1),
         sealed: (engine.stats().store.sealed_files > 0).into(),
         recoveries: deep.into(),
+        ..Tally::default()
     };
     let mut next = found.clone();
     next.writers_go_on(&engine)?;

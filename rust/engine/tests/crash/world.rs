@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use durastream_engine::{Engine, From, Offset, PageError, Ticket};
 
@@ -26,6 +27,8 @@ pub(crate) struct Life {
     pub(crate) id: u64,
     /// Everything that was ever appended, what it has of its source included.
     pub(crate) appends: Vec<String>,
+    /// When each of them was made, in milliseconds.
+    pub(crate) times: Vec<u64>,
     pub(crate) closed: bool,
     /// Closed by no producer: none of them has an append that is known still.
     pub(crate) closed_plainly: bool,
@@ -37,6 +40,8 @@ pub(crate) struct Life {
     pub(crate) most: usize,
     pub(crate) max_events: Option<u64>,
     pub(crate) max_bytes: Option<u64>,
+    /// In milliseconds.
+    pub(crate) max_age: Option<u64>,
     /// When it is gone by itself, in milliseconds.
     pub(crate) ends: Option<u64>,
 }
@@ -53,8 +58,15 @@ impl Life {
         (0..=self.appends.len()).find(|count| self.position(*count) == position)
     }
 
+    /// Notes an append.
+    pub(crate) fn push(&mut self, text: String, now: u64) {
+        self.appends.push(text);
+        self.times.push(now);
+        self.settle_retention(now);
+    }
+
     /// Notes what the limits allow to be trimmed from now on.
-    pub(crate) fn settle_retention(&mut self) {
+    pub(crate) fn settle_retention(&mut self, now: u64) {
         let count = self.appends.len();
         let by_events = self
             .max_events
@@ -64,7 +76,10 @@ impl Life {
             let kept = |from: &usize| whole - self.position(*from) <= most;
             (0..count).find(kept).unwrap_or(count.saturating_sub(1))
         });
-        self.most = self.most.max(self.floor).max(by_events).max(by_bytes);
+        let is_old = |at: &&u64| self.max_age.is_some_and(|age| **at + age <= now);
+        let by_age = self.times.iter().filter(is_old).count();
+        let by_limits = by_events.max(by_bytes).max(by_age);
+        self.most = self.most.max(self.floor).max(by_limits);
     }
 
     /// Whether the stream shows this, read at once and in pages.
@@ -79,7 +94,10 @@ impl Life {
             return Err(format!("{info:?}"));
         }
         let limits = (info.retention.max_events, info.retention.max_bytes);
-        if limits != (self.max_events, self.max_bytes) {
+        let age = info.retention.max_age;
+        if limits != (self.max_events, self.max_bytes)
+            || age != self.max_age.map(Duration::from_millis)
+        {
             return Err(format!("{at} keeps {:?}", info.retention));
         }
         let reader = heard(engine, engine.reader(&path(at)))?.map_err(|e| e.to_string())?;
@@ -157,9 +175,8 @@ impl World {
                 if write("!", life.seq)?.duplicate {
                     return Err(format!("what was never written is known to {at}"));
                 }
-                life.appends.push("!".to_owned());
+                life.push("!".to_owned(), self.now);
                 life.seq += 1;
-                life.settle_retention();
             }
         }
         Ok(())

@@ -124,7 +124,8 @@ impl<'j> Merge<'j> {
         };
         if source.next >= source.asked + source.floors.len() {
             self.throttle.check()?;
-            let extents = source.file.extents().iter().skip(source.next).take(ASKED);
+            let extents = source.file.extents();
+            let extents = extents.range(source.next..source.next + ASKED);
             source.floors = floors(self.tenancy, extents.map(|extent| extent.stream));
             source.asked = source.next;
         }
@@ -142,7 +143,7 @@ impl<'j> Merge<'j> {
             none => {
                 let (from, to) = range(&self.sources);
                 let writer = SealedWriter::create(self.home, self.number, from, to, self.throttle);
-                none.insert(writer.map_err(|error| sort(error, &self.sources))?)
+                none.insert(writer.map_err(|error| sort(error, index, &self.sources))?)
             }
         };
         let Some(source) = self.sources.get_mut(index) else {
@@ -150,8 +151,21 @@ impl<'j> Merge<'j> {
         };
         match copy(writer, source, extent, floor) {
             Ok(kept) => self.stuck += floor.saturating_sub(kept),
-            Err(CopyError::Read(damaged)) => return Err(damaged.into()),
-            Err(CopyError::Write(error)) => return Err(sort(error, &self.sources)),
+            Err(CopyError::Read(refused)) => {
+                // Otherwise it would be tried again at once.
+                if matches!(refused, ReadError::Damaged { .. }) && !source.file.is_blocked() {
+                    source.file.give_up(&refused);
+                }
+                return Err(refused.into());
+            }
+            Err(CopyError::Write(error)) => {
+                let file = source.file;
+                let sorted = sort(error, index, &self.sources);
+                if let SealError::Damaged(disorder) = &sorted {
+                    file.give_up(disorder);
+                }
+                return Err(sorted);
+            }
         }
         Ok(())
     }
@@ -165,7 +179,7 @@ impl<'j> Merge<'j> {
         };
         let file = writer
             .finish(self.home)
-            .map_err(|error| sort(error, &self.sources))?;
+            .map_err(|error| sort(error, 0, &self.sources))?;
         if let Some(file) = &file {
             file.set_stuck_bytes(self.stuck);
         }
@@ -178,7 +192,7 @@ impl<'j> Merge<'j> {
 
 impl Source<'_> {
     fn extent(&self) -> Option<Extent> {
-        self.file.extents().get(self.next).copied()
+        self.file.extents().get(self.next)
     }
 }
 
@@ -239,13 +253,14 @@ fn range(sources: &[Source<'_>]) -> (u64, u64) {
     (from.unwrap_or(0), to.unwrap_or(0))
 }
 
-fn sort(error: WriteError, sources: &[Source<'_>]) -> SealError {
+/// What is to be said of an error while something of source `index` was written.
+fn sort(error: WriteError, index: usize, sources: &[Source<'_>]) -> SealError {
     match error {
         WriteError::Cancelled(cancelled) => SealError::Cancelled(cancelled),
         WriteError::Failed(failure) => failure.into(),
         // Two of the files contradict each other; merging would only hide it.
         disorder @ WriteError::Disorder { .. } => {
-            let file = sources.first().map(|source| source.file);
+            let file = sources.get(index).map(|source| source.file);
             SealError::Damaged(ReadError::Damaged {
                 file: file.map(|file| file.path().to_owned()).unwrap_or_default(),
                 offset: 0,

@@ -3,6 +3,8 @@
 //! Files are neighbours in the log when they are merged, so that what a stream has in a later file keeps having
 //! higher positions.
 
+#[cfg(test)]
+mod damaged;
 mod merge;
 mod plan;
 #[cfg(test)]

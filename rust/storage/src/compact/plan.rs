@@ -57,11 +57,11 @@ impl Job {
 /// What to do next, `None` when everything is as it should be. What is dead was found out by
 /// [`Sealed::weigh`](crate::sealed::Sealed::weigh).
 ///
-/// `files` are in LSN order. Damaged ones are left as they are, for `repair`.
+/// `files` are in LSN order. One that holds something damaged which is alive is left as it is, and the others are merged
+/// around it; where nothing is alive, damage keeps nobody.
 pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Job> {
-    let runs = || files.split(|file| file.is_damaged());
-    let run = runs()
-        .find_map(gone)
+    let runs = || files.split(|file| file.is_blocked());
+    let run = gone(files)
         .or_else(|| {
             if options.aim == Aim::Space {
                 return easiest(files);
@@ -93,7 +93,7 @@ fn dead(file: &SealedFile) -> u64 {
 fn easiest(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
     let candidates = files.chunks(1).filter(|file| {
         let file = &file[0];
-        !file.is_damaged() && dead(file) > 0 && dead(file) >= file.payload_bytes() / WORTH
+        !file.is_blocked() && dead(file) > 0 && dead(file) >= file.payload_bytes() / WORTH
     });
     candidates.min_by_key(|file| file[0].live_bytes())
 }

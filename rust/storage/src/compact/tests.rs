@@ -20,22 +20,22 @@ const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     aim: Aim::Order,
 };
-const FORCED: PlanOptions = PlanOptions {
+pub(super) const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     aim: Aim::All,
 };
 
 /// A store's sealed files, without the store.
-struct Files {
-    home: Home,
-    sealed: Sealed,
-    model: Model,
+pub(super) struct Files {
+    pub(super) home: Home,
+    pub(super) sealed: Sealed,
+    pub(super) model: Model,
     next: u64,
     written: u64,
 }
 
 impl Files {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let home = home();
         let sealed = Sealed::open(&home, &[]).unwrap();
         Self {
@@ -47,14 +47,14 @@ impl Files {
         }
     }
 
-    fn write(&mut self, batch: &[Burst]) {
+    pub(super) fn write(&mut self, batch: &[Burst]) {
         let file = self.model.write(&self.home, self.next, batch);
         self.written += file.as_ref().map_or(0, |file| file.entry().bytes);
         self.next += 1;
         self.sealed.swap(&[], file);
     }
 
-    fn plan(&self, tenancy: &dyn Tenancy, options: PlanOptions) -> Option<Job> {
+    pub(super) fn plan(&self, tenancy: &dyn Tenancy, options: PlanOptions) -> Option<Job> {
         self.sealed.weigh(tenancy, &Throttle::new(None)).unwrap();
         plan(&self.sealed.files(), options)
     }
@@ -76,7 +76,7 @@ impl Files {
     }
 
     /// Compacts until nothing is left to do; gives how often.
-    fn settle(&mut self, tenancy: &dyn Tenancy, options: PlanOptions) -> usize {
+    pub(super) fn settle(&mut self, tenancy: &dyn Tenancy, options: PlanOptions) -> usize {
         let mut jobs = 0;
         while let Some(job) = self.plan(tenancy, options) {
             let merged = run(&self.home, &job, self.next, tenancy, &Throttle::new(None)).unwrap();

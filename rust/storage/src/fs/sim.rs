@@ -46,6 +46,8 @@ struct Disk {
     journal: Option<Journal>,
     faults: Vec<Fault>,
     capacity: Option<u64>,
+    /// Files can be written and made durable in one go.
+    through: bool,
     life: u64,
 }
 
@@ -107,7 +109,8 @@ impl SimFs {
     /// The power cuts of what was recorded so far.
     pub fn crash(&self) -> Crash {
         let disk = self.disk.lock();
-        Crash::new(disk.journal.clone().unwrap_or_default(), disk.dirs.clone())
+        let journal = disk.journal.clone().unwrap_or_default();
+        Crash::new(journal, disk.dirs.clone(), disk.through)
     }
 
     /// One disk as a power cut after the first `op_index` operations could have left it.
@@ -146,6 +149,11 @@ impl SimFs {
     /// Bounds the sum of all lengths in bytes; beyond it operations answer `StorageFull`.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.disk.lock().capacity = bytes;
+    }
+
+    /// Whether [`FsFile::write_through`] is more than a write and a sync, here and on the disks that a power cut leaves.
+    pub fn set_write_through(&self, through: bool) {
+        self.disk.lock().through = through;
     }
 
     /// Bytes of memory that written pages take.
@@ -264,13 +272,15 @@ impl Disk {
         Ok(())
     }
 
-    fn write(&mut self, inode: &Inode, offset: u64, data: Bytes) {
+    /// Gives the operation's place in the journal, if there is one.
+    fn write(&mut self, inode: &Inode, offset: u64, data: Bytes) -> Option<usize> {
         inode.content.write().write(offset, &data);
         self.log(|| Op::Write {
             file: inode.id,
             offset,
             data,
         });
+        self.journal.as_ref()?.ops.len().checked_sub(1)
     }
 }
 

@@ -63,7 +63,7 @@ pub fn footer(bytes: &[u8]) {
         return;
     };
     assert_eq!(footer.encode(), bytes);
-    let extents = &footer.extents;
+    let extents: Vec<_> = footer.extents.iter().collect();
     let ordered =
         |pair: &[Extent]| (pair[0].stream, pair[0].end) <= (pair[1].stream, pair[1].start);
     assert!(extents.windows(2).all(ordered));
@@ -151,7 +151,7 @@ pub fn sealed(bytes: &[u8]) {
     let files = sealed.files();
     let mut flaws = 0;
     assert!(files[0].verify(&mut |_| flaws += 1).is_ok());
-    for extent in files[0].extents() {
+    for extent in files[0].extents().iter() {
         let at = extent.start + u64_at(looks, 0) % extent.len();
         let to = at.saturating_add(u64_at(looks, 8) % 8192);
         let max = u64_at(looks, 16) as usize % 8192;

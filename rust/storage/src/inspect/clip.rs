@@ -26,9 +26,9 @@ pub(super) fn clip(
     let to = entry.to.min(cut);
     let written =
         SealedWriter::create(home, number, entry.from, to, &throttle).and_then(|mut writer| {
-            for extent in file.extents() {
+            for extent in file.extents().iter() {
                 if let Some(tail) = tails(extent.stream) {
-                    copy(&mut writer, file, extent, tail)?;
+                    copy(&mut writer, file, &extent, tail)?;
                 }
             }
             writer.finish(home)

@@ -137,8 +137,10 @@ impl Inspection {
     pub fn history_gaps(&self, stream: u64, from: u64, to: u64) -> Vec<(u64, u64)> {
         let (mut gaps, mut at) = (Vec::new(), from);
         let files = self.sealed.files();
-        let extents = files.iter().flat_map(|file| file.extents_of(stream));
-        for extent in extents.filter(|extent| extent.end > from && extent.start < to) {
+        let extents = files
+            .iter()
+            .flat_map(|file| file.extents().behind(stream, from));
+        for extent in extents.filter(|extent| extent.start < to) {
             if extent.start > at {
                 gaps.push((at, extent.start));
             }
@@ -175,7 +177,7 @@ impl Inspection {
     pub fn extents(&self, from: Lsn, see: &mut dyn FnMut(ExtentFacts) -> bool) {
         for file in self.sealed.files().iter().filter(|it| it.entry().to > from) {
             let entry = file.entry();
-            for extent in file.extents() {
+            for extent in file.extents().iter() {
                 let facts = ExtentFacts {
                     file: file.path().to_owned(),
                     offset: HEADER + extent.data_at,
@@ -183,7 +185,7 @@ impl Inspection {
                     stream: extent.stream,
                     start: extent.start,
                     end: extent.end,
-                    events: file.events_in(extent).ok(),
+                    events: file.events_in(&extent).ok(),
                     head: file.read(extent.data_at, extent.len().min(SHOWN)).ok(),
                 };
                 if !see(facts) {

@@ -64,16 +64,6 @@ impl SealedFile {
         })
     }
 
-    /// Bytes that verify but make no sense.
-    pub(super) fn senseless(&self, at: u64, detail: &str) -> ReadError {
-        self.damaged.store(true, Ordering::Relaxed);
-        ReadError::Damaged {
-            file: self.path().to_owned(),
-            offset: HEADER.saturating_add(at),
-            detail: detail.to_owned(),
-        }
-    }
-
     fn is_verified(&self, block: u64) -> bool {
         let word = self.verified.get((block / 64) as usize);
         // What the bit says was found by reading the medium; it publishes nothing else.
@@ -115,11 +105,13 @@ impl<'f> BodyWindow<'f> {
         if at < self.at || at.saturating_add(len as u64) > buffered {
             let ahead = (self.span as u64).min(self.file.body().saturating_sub(at));
             let ahead = ahead.max(len as u64);
+            // What lies ahead may be damaged without concerning what was asked for; the blocks of that are read anyway.
+            let body = self.file.body();
+            let end = at.saturating_add(len as u64).min(body);
+            let needed = end.next_multiple_of(BLOCK).min(body).saturating_sub(at);
+            let needed = needed.max(len as u64);
             self.buffer = match self.file.read(at, ahead) {
-                // What lies ahead may be damaged without concerning what was asked for.
-                Err(ReadError::Damaged { .. }) if ahead > len as u64 => {
-                    self.file.read(at, len as u64)?
-                }
+                Err(ReadError::Damaged { .. }) if ahead > needed => self.file.read(at, needed)?,
                 read => read?,
             };
             self.at = at;

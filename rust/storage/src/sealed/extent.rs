@@ -2,7 +2,7 @@
 
 use crate::codec::{put, u64_at};
 
-/// Bytes of an encoded extent, and of one in memory.
+/// Bytes of an encoded extent.
 pub(crate) const EXTENT: usize = 40;
 /// `marks_at` of an extent that is a single event.
 pub(crate) const NO_MARKS: u64 = u64::MAX;
@@ -62,11 +62,6 @@ impl Extent {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_extent_takes_as_many_bytes_of_memory_as_the_memory_budget_says() {
-        assert_eq!(size_of::<Extent>(), EXTENT);
-    }
 
     #[test]
     fn an_extent_round_trips() {

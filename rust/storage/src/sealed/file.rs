@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::codec::Undecodable;
 use crate::error::{During, Failure, OpenError, ReadError};
@@ -10,7 +10,9 @@ use crate::fs::{FsFile, Open};
 use crate::home::Home;
 use crate::sealed::SealedEntry;
 use crate::sealed::body::BodyWindow;
+use crate::sealed::damage::Damage;
 use crate::sealed::extent::Extent;
+use crate::sealed::extents::Extents;
 use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, VERSION, block_crc};
 use crate::sealed::marks::Marks;
 
@@ -18,15 +20,13 @@ use crate::sealed::marks::Marks;
 const LOOK: usize = 4 << 10;
 /// Bytes that `verify` reads at once, a multiple of a block.
 const SWEEP: u64 = 1 << 20;
-/// Streams that an error names at most.
-const NAMED: usize = 8;
 
 /// An open sealed file: its extents in memory, everything else read and verified on demand.
 pub(crate) struct SealedFile {
     entry: SealedEntry,
     path: PathBuf,
     pub(super) file: Arc<dyn FsFile>,
-    extents: Vec<Extent>,
+    extents: Extents,
     pub(super) crcs: Vec<u32>,
     data: u64,
     body: u64,
@@ -40,8 +40,7 @@ pub(crate) struct SealedFile {
     /// Payload bytes that are dead but cannot be dropped, because their event is alive; known of files that this
     /// session wrote.
     stuck: AtomicU64,
-    /// Something in it did not verify.
-    pub(super) damaged: AtomicBool,
+    pub(super) damage: Damage,
 }
 
 /// Bytes of a sealed file that are not what was written.
@@ -152,7 +151,7 @@ impl SealedFile {
             blocks_verified: AtomicU64::new(0),
             live: AtomicU64::new(trailer.data),
             stuck: AtomicU64::new(0),
-            damaged: AtomicBool::new(false),
+            damage: Damage::default(),
         }
     }
 
@@ -170,18 +169,8 @@ impl SealedFile {
     }
 
     /// Everything in it, sorted by (stream, start).
-    pub(crate) fn extents(&self) -> &[Extent] {
+    pub(crate) fn extents(&self) -> &Extents {
         &self.extents
-    }
-
-    /// What `stream` has in it, in order of positions.
-    pub(crate) fn extents_of(&self, stream: u64) -> &[Extent] {
-        let from = self
-            .extents
-            .partition_point(|extent| extent.stream < stream);
-        let rest = self.extents.get(from..).unwrap_or_default();
-        let count = rest.partition_point(|extent| extent.stream == stream);
-        &rest[..count]
     }
 
     /// Bytes of payload.
@@ -225,11 +214,6 @@ impl SealedFile {
     /// Blocks verified since it was opened.
     pub(crate) fn blocks_verified(&self) -> u64 {
         self.blocks_verified.load(Ordering::Relaxed)
-    }
-
-    /// Whether something in it did not verify.
-    pub(crate) fn is_damaged(&self) -> bool {
-        self.damaged.load(Ordering::Relaxed)
     }
 
     /// Bounds of the event of `extent` that holds the byte at `position`, and its number in the extent.
@@ -296,7 +280,7 @@ impl SealedFile {
             Marks::open(&mut window, extent, self.body)?.verify(&mut window)
         };
         for extent in self.extents.iter().filter(|extent| !extent.is_single()) {
-            if let Err(wrong) = whole(extent) {
+            if let Err(wrong) = whole(&extent) {
                 show(Flaw {
                     offset: HEADER + extent.marks_at,
                     bytes: 0,
@@ -308,13 +292,11 @@ impl SealedFile {
     }
 
     /// Whose data or marks lie in `len` bytes of the body at `at`, with the positions concerned.
-    fn tenants(&self, at: u64, len: u64) -> Vec<(u64, u64, u64)> {
+    pub(super) fn tenants(&self, at: u64, len: u64) -> Vec<(u64, u64, u64)> {
         let end = at + len;
-        let first = self
+        let data = self
             .extents
-            .partition_point(|extent| extent.data_at + extent.len() <= at);
-        let data = self.extents[first..]
-            .iter()
+            .range(self.extents.before(at)..self.extents.len())
             .take_while(|extent| extent.data_at < end)
             .map(|extent| {
                 let from = at.saturating_sub(extent.data_at);
@@ -337,28 +319,5 @@ impl SealedFile {
             }
         }
         lost
-    }
-
-    /// Says of block `index`, which does not verify, where it lies, and whose the `len` bytes at `at` are that were
-    /// to be read.
-    pub(super) fn damaged_block(&self, index: u64, at: u64, len: u64) -> ReadError {
-        self.damaged.store(true, Ordering::Relaxed);
-        let lost = self.tenants(at, len);
-        let mut streams: Vec<String> = lost.iter().map(|(stream, ..)| stream.to_string()).collect();
-        streams.dedup();
-        let more = if streams.len() > NAMED {
-            " and more"
-        } else {
-            ""
-        };
-        streams.truncate(NAMED);
-        ReadError::Damaged {
-            file: self.path.clone(),
-            offset: HEADER + index * BLOCK,
-            detail: format!(
-                "block {index} does not match its CRC (stream {}{more})",
-                streams.join(", ")
-            ),
-        }
     }
 }

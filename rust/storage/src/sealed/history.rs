@@ -40,6 +40,8 @@ pub(crate) struct SealedFigures {
     pub(crate) live_bytes: u64,
     pub(crate) extents: u64,
     pub(crate) blocks_verified: u64,
+    /// Files in which something did not verify.
+    pub(crate) damaged_files: u64,
 }
 
 /// The files in LSN order: what a stream has in a later one has higher positions.
@@ -203,15 +205,17 @@ impl Sealed {
     ) -> Result<(), Cancelled> {
         for file in self.files().iter() {
             let mut live = 0;
-            for extents in file.extents().chunks(WEIGHED) {
+            for from in (0..file.extents().len()).step_by(WEIGHED) {
                 throttle.check()?;
-                let floors = floors(tenancy, extents.iter().map(|extent| extent.stream));
-                let parts = floors.iter().zip(extents);
+                let extents = || file.extents().range(from..from + WEIGHED);
+                let floors = floors(tenancy, extents().map(|extent| extent.stream));
+                let parts = floors.iter().zip(extents());
                 live += parts
                     .map(|(floor, extent)| alive(*floor, extent.start, extent.end))
                     .sum::<u64>();
             }
             file.set_live_bytes(live);
+            file.weigh_damage(tenancy);
         }
         Ok(())
     }
@@ -227,6 +231,7 @@ impl Sealed {
                 live_bytes: sum.live_bytes + file.live_bytes(),
                 extents: sum.extents + file.extents().len() as u64,
                 blocks_verified: sum.blocks_verified + file.blocks_verified(),
+                damaged_files: sum.damaged_files + u64::from(file.is_damaged()),
             })
     }
 }
@@ -234,10 +239,7 @@ impl Sealed {
 /// The extents of `stream` that end behind `from`, in order of positions.
 fn extents(files: &Files, stream: u64, from: u64) -> impl Iterator<Item = (&SealedFile, Extent)> {
     files.iter().flat_map(move |file| {
-        let extents = file.extents_of(stream);
-        let first = extents.partition_point(|extent| extent.end <= from);
-        extents[first..]
-            .iter()
-            .map(move |extent| (&**file, *extent))
+        let extents = file.extents().behind(stream, from);
+        extents.map(move |extent| (&**file, extent))
     })
 }

@@ -3,6 +3,7 @@
 use crate::Lsn;
 use crate::codec::{Undecodable, put, u32_at, u64_at};
 use crate::sealed::extent::{EXTENT, Extent};
+use crate::sealed::extents::Extents;
 
 /// Bytes of the header block: the body begins behind it.
 pub(crate) const HEADER: u64 = 4096;
@@ -122,8 +123,7 @@ pub(crate) struct Places {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Footer {
     pub(crate) crcs: Vec<u32>,
-    /// Sorted by (stream, start).
-    pub(crate) extents: Vec<Extent>,
+    pub(crate) extents: Extents,
 }
 
 impl Footer {
@@ -132,7 +132,7 @@ impl Footer {
         for crc in &self.crcs {
             bytes.extend_from_slice(&crc.to_le_bytes());
         }
-        for extent in &self.extents {
+        for extent in self.extents.iter() {
             bytes.extend_from_slice(&extent.encode());
         }
         bytes
@@ -156,15 +156,14 @@ impl Footer {
         if crc32c::crc32c(bytes) != trailer.footer_crc {
             return wrong(0, "the footer's CRC does not match");
         }
-        let (crcs, extents) = bytes.split_at(crcs as usize * 4);
+        let (crcs, rows) = bytes.split_at(crcs as usize * 4);
         let at = |index: usize| crcs.len() + index * EXTENT;
-        let footer = Self {
-            crcs: crcs.chunks_exact(4).map(|crc| u32_at(crc, 0)).collect(),
-            extents: extents.chunks_exact(EXTENT).map(Extent::decode).collect(),
-        };
-        let (mut data_at, mut marks_from) = (0, trailer.data);
-        let mut before: Option<&Extent> = None;
-        for (index, extent) in footer.extents.iter().enumerate() {
+        let mut extents = Extents::with_capacity(rows.len() / EXTENT);
+        let mut marks_from = trailer.data;
+        let mut before: Option<Extent> = None;
+        for (index, row) in rows.chunks_exact(EXTENT).enumerate() {
+            let extent = Extent::decode(row);
+            let data_at = extents.data();
             if extent.start >= extent.end {
                 return wrong(at(index), "an extent is empty");
             }
@@ -176,19 +175,21 @@ impl Footer {
             if extent.data_at != data_at || extent.len() > trailer.data - data_at {
                 return wrong(at(index), "an extent does not lie where it should");
             }
-            data_at += extent.len();
+            extents.push(extent.stream, extent.start, extent.len());
             if !extent.is_single() {
                 if extent.marks_at < marks_from || extent.marks_at >= body {
                     return wrong(at(index), "an extent's marks do not lie where they should");
                 }
+                extents.mark(extent.marks_at);
                 marks_from = extent.marks_at + 1;
             }
             before = Some(extent);
         }
-        if data_at != trailer.data {
-            return wrong(at(footer.extents.len()), "data lies behind the last extent");
+        if extents.data() != trailer.data {
+            return wrong(at(extents.len()), "data lies behind the last extent");
         }
-        Ok(footer)
+        let crcs = crcs.chunks_exact(4).map(|crc| u32_at(crc, 0)).collect();
+        Ok(Self { crcs, extents })
     }
 }
 
@@ -224,7 +225,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sealed::extent::NO_MARKS;
 
     prop_compose! {
         fn footers()(
@@ -233,22 +233,20 @@ mod tests {
             crcs in prop::collection::vec(any::<u32>(), 16),
             events: u64, number: u64,
         ) -> (Footer, Trailer) {
-            let (mut stream, mut position, mut data) = (1, 0, 0);
-            let mut extents = Vec::new();
-            for &(step, gap, len, _) in &parts {
+            let (mut stream, mut position, mut marks) = (1, 0, 0);
+            let mut extents = Extents::default();
+            for (step, gap, len, bytes) in parts {
                 position = if step == 0 { position + gap } else { gap };
                 stream += step;
-                extents.push(Extent { stream, start: position, end: position + len, data_at: data, marks_at: NO_MARKS });
-                position += len;
-                data += len;
-            }
-            let mut marks = 0;
-            for (extent, (.., bytes)) in extents.iter_mut().zip(&parts) {
+                extents.push(stream, position, len);
                 if let Some(bytes) = bytes {
-                    extent.marks_at = data + marks;
+                    extents.mark(marks);
                     marks += bytes;
                 }
+                position += len;
             }
+            let data = extents.data();
+            extents.finish(data);
             let crcs = crcs[..(data + marks).div_ceil(BLOCK) as usize].to_vec();
             let footer = Footer { crcs, extents };
             let trailer = Trailer {
@@ -309,27 +307,21 @@ mod tests {
 
         #[test]
         fn a_footer_that_contradicts_itself_is_refused(
-            (mut footer, mut trailer) in footers(), index: prop::sample::Index, field in 0..5, other: u64,
+            (footer, mut trailer) in footers(), index: prop::sample::Index, field in 0..5_usize, other: u64,
         ) {
             prop_assume!(!footer.extents.is_empty());
             let place = index.index(footer.extents.len());
-            let extent = &mut footer.extents[place];
-            let changed = match field {
-                0 => &mut extent.start,
-                1 => &mut extent.end,
-                2 => &mut extent.data_at,
-                3 => &mut extent.marks_at,
-                _ => &mut extent.stream,
-            };
-            *changed = other;
-            trailer.footer_crc = crc32c::crc32c(&footer.encode());
-            if let Ok(decoded) = Footer::decode(&footer.encode(), &trailer) {
-                let extents = &decoded.extents;
+            let mut bytes = footer.encode();
+            put(&mut bytes, footer.crcs.len() * 4 + place * EXTENT + field * 8, &other.to_le_bytes());
+            trailer.footer_crc = crc32c::crc32c(&bytes);
+            if let Ok(decoded) = Footer::decode(&bytes, &trailer) {
+                let extents: Vec<_> = decoded.extents.iter().collect();
                 let in_order = |pair: &[Extent]| {
                     (pair[0].stream, pair[0].end) <= (pair[1].stream, pair[1].start)
                 };
                 prop_assert!(extents.windows(2).all(in_order));
                 prop_assert_eq!(extents.iter().map(Extent::len).sum::<u64>(), trailer.data);
+                prop_assert_eq!(decoded.encode(), bytes);
             }
         }
 

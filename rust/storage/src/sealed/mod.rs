@@ -6,7 +6,9 @@
 use crate::Lsn;
 
 mod body;
+mod damage;
 mod extent;
+mod extents;
 mod file;
 mod history;
 mod layout;

@@ -132,7 +132,7 @@ fn what_is_contiguous_is_one_extent() {
             &[burst(1, 10, 3), burst(2, 5, 1), burst(1, 7, 400)],
         )
         .unwrap();
-    let bounds = |extent: &Extent| (extent.stream, extent.start, extent.end, extent.is_single());
+    let bounds = |extent: Extent| (extent.stream, extent.start, extent.end, extent.is_single());
     let extents: Vec<_> = file.extents().iter().map(bounds).collect();
     assert_eq!(
         extents,
@@ -253,7 +253,7 @@ fn a_reader_keeps_the_files_that_it_began_with() {
     sealed.swap(&[1], None);
     home.remove(files[0].path()).unwrap();
     assert_eq!(sealed.event_at(1, 1000).unwrap(), None);
-    let extent = files[0].extents()[0];
+    let extent = files[0].extents().get(0).unwrap();
     assert_eq!(
         files[0].read(extent.data_at, 10).unwrap(),
         payload(1, 1000, 1010)

@@ -9,7 +9,7 @@ use crate::error::{During, Failure};
 use crate::fs::FsFile;
 use crate::home::Home;
 use crate::sealed::SealedEntry;
-use crate::sealed::extent::{Extent, NO_MARKS};
+use crate::sealed::extents::Extents;
 use crate::sealed::file::SealedFile;
 use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, block_crc};
 use crate::sealed::marks::MarksBuilder;
@@ -48,7 +48,7 @@ pub(crate) struct SealedWriter<'p> {
     flushed: u64,
     unsynced: u64,
     crcs: Vec<u32>,
-    extents: Vec<Extent>,
+    extents: Extents,
     /// The extent that grows, the last one of `extents`.
     open: bool,
     builder: MarksBuilder,
@@ -82,7 +82,7 @@ impl<'p> SealedWriter<'p> {
             flushed: 0,
             unsynced: 0,
             crcs: Vec::new(),
-            extents: Vec::new(),
+            extents: Extents::default(),
             open: false,
             builder: MarksBuilder::default(),
             marks: Vec::new(),
@@ -111,20 +111,16 @@ impl<'p> SealedWriter<'p> {
         len: u64,
     ) -> Result<(), WriteError> {
         let disorder = WriteError::Disorder { stream, position };
-        let Some(end) = position.checked_add(len) else {
+        if position.checked_add(len).is_none() {
             return Err(disorder);
-        };
+        }
         if len == 0 {
             return Ok(());
         }
-        match self.extents.last_mut() {
-            Some(last) if self.open && (last.stream, last.end) == (stream, position) => {
-                last.end = end
-            }
-            last => {
-                let (before, data_at) = last.map_or((None, 0), |last| {
-                    (Some((last.stream, last.end)), last.data_at + last.len())
-                });
+        let before = self.extents.last().map(|last| (last.stream, last.end));
+        match before {
+            Some(before) if self.open && before == (stream, position) => self.extents.grow(len),
+            before => {
                 if before.is_some_and(|before| before > (stream, position)) {
                     return Err(disorder);
                 }
@@ -132,13 +128,7 @@ impl<'p> SealedWriter<'p> {
                     self.streams += 1;
                 }
                 self.close_extent();
-                self.extents.push(Extent {
-                    stream,
-                    start: position,
-                    end,
-                    data_at,
-                    marks_at: NO_MARKS,
-                });
+                self.extents.push(stream, position, len);
                 self.builder.begin(position);
                 self.open = true;
             }
@@ -175,14 +165,12 @@ impl<'p> SealedWriter<'p> {
         }
         let data = self.written();
         if let Some(last) = self.extents.last()
-            && last.data_at + last.len() != data
+            && self.extents.data() != data
         {
             let (stream, position) = (last.stream, last.end);
             return Err(WriteError::Disorder { stream, position });
         }
-        for extent in self.extents.iter_mut().filter(|extent| !extent.is_single()) {
-            extent.marks_at += data;
-        }
+        self.extents.finish(data);
         let marks = std::mem::take(&mut self.marks);
         self.data(&marks)?;
         self.flush()?;
@@ -228,10 +216,8 @@ impl<'p> SealedWriter<'p> {
         }
         self.open = false;
         let marks_at = self.marks.len() as u64;
-        if self.builder.finish(&mut self.marks)
-            && let Some(extent) = self.extents.last_mut()
-        {
-            extent.marks_at = marks_at;
+        if self.builder.finish(&mut self.marks) {
+            self.extents.mark(marks_at);
         }
     }
 

@@ -10,10 +10,14 @@
 )]
 
 mod damage;
+#[path = "../support/deeds.rs"]
+mod deeds;
 mod faults;
 mod history;
 #[path = "../support/lying.rs"]
 mod lying;
+#[path = "../support/meddled.rs"]
+mod meddled;
 mod planted;
 mod power;
 mod regressions;

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use durastream_storage::Durability;
 use durastream_storage::fs::Fs;
 
-use crate::lying::{Lie, LyingFs};
+use crate::lying::{Lie, lying};
 use crate::sweep::{Thoroughness, sweep};
 use crate::workload::Workload;
 
 /// What the suite says to a lie, the workload's own checks included.
 fn verdict(seed: u64, lie: Lie) -> Result<(), String> {
-    let wrap = |inner| -> Arc<dyn Fs> { Arc::new(LyingFs::new(inner, lie)) };
+    let wrap = |inner| -> Arc<dyn Fs> { Arc::new(lying(inner, lie)) };
     let workload = Workload::random(seed, Durability::Sync);
     let diary = workload.run(&wrap).map_err(|wrong| format!("{wrong:?}"))?;
     let thoroughness = Thoroughness {
         seeds: 2,
         recoveries: u64::MAX,
+        recoveries_of_compactions: u64::MAX,
     };
     sweep(&diary, thoroughness).map(drop)
 }
@@ -45,6 +46,11 @@ fn one_forgotten_fdatasync_of_the_log_is_found() {
 #[test]
 fn what_is_acknowledged_before_its_sync_is_found() {
     is_found(Lie::Late { ending: ".wal" });
+}
+
+#[test]
+fn a_group_that_is_written_through_and_is_not_durable_is_found() {
+    is_found(Lie::Through { nth: 3 });
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::{first_seed, rounds};
 const THOROUGHNESS: Thoroughness = Thoroughness {
     seeds: 1,
     recoveries: 40,
+    recoveries_of_compactions: 20,
 };
 
 /// Runs so many workloads a round: one after the other in CI, where other tests have the other cores.
@@ -69,6 +70,11 @@ fn no_power_cut_loses_what_was_acknowledged() {
     // Timing moves these a little; a sweep that met none of one would prove nothing of it.
     let met = tally.torn.min(tally.lost).min(tally.kept);
     assert!(met >= 25, "too little was met: {tally:?}");
+    let met = tally.compactions.min(tally.unlinked).min(tally.recycled);
+    assert!(
+        met >= 5 && tally.through >= 20 && tally.compacting >= 200 && tally.recoveries >= 5,
+        "too little was compacted: {tally:?}"
+    );
 }
 
 #[test]
@@ -90,6 +96,34 @@ fn no_power_cut_within_a_compaction_loses_what_was_acknowledged() {
     let diary = workload.run(&|sim| Arc::new(sim)).unwrap();
     let tally = sweep(&diary, THOROUGHNESS).unwrap();
     assert!(tally.images > 500 && tally.sealed > 300, "{tally:?}");
+    assert!(
+        tally.compactions >= 4 && tally.compacting > 100,
+        "{tally:?}"
+    );
+}
+
+#[test]
+fn no_power_cut_while_the_stores_own_thread_merges_loses_what_was_acknowledged() {
+    let mut steps = vec![];
+    for sixteenths in [2, 6, 16] {
+        // Four files of about equal size are enough for it.
+        for _ in 0..5 {
+            steps.extend([Step::Push(vec![1900; 6]), Step::Commit]);
+            steps.push(Step::Checkpoint(100));
+        }
+        steps.extend([Step::Merged, Step::Drop(sixteenths)]);
+        // Of what is dead, files are rewritten, or removed.
+        for _ in 0..2 {
+            steps.extend([Step::Push(vec![1900; 6]), Step::Commit]);
+        }
+        steps.extend([Step::Settle, Step::Tidy, Step::Kill]);
+    }
+    let options = small(Durability::Sync);
+    let workload = Workload { options, steps };
+    let diary = workload.run(&|sim| Arc::new(sim)).unwrap();
+    let tally = sweep(&diary, THOROUGHNESS).unwrap();
+    assert!(tally.compactions >= 3 && tally.unlinked >= 12, "{tally:?}");
+    assert!(tally.compacting > 50 && tally.recoveries > 1, "{tally:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::workload::{Step, Workload, small};
 const THOROUGHNESS: Thoroughness = Thoroughness {
     seeds: 3,
     recoveries: 20,
+    recoveries_of_compactions: 20,
 };
 
 fn survives(steps: Vec<Step>) -> Session {

@@ -21,6 +21,9 @@ pub const DIR: &str = "/data";
 /// Nothing takes longer than this, or it hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The store's own thread looks for files to be merged more often than this, when there are new ones.
+const MOMENT: Duration = Duration::from_millis(60);
+
 /// Where operations are counted, and what they meant.
 #[derive(Clone)]
 pub struct Diary {
@@ -300,6 +303,25 @@ impl Session {
                 "not sealed within {PATIENCE:?}: {stats:?}"
             );
             thread::sleep(Duration::from_micros(50));
+        }
+    }
+
+    /// Waits until the store's own thread has merged files, or a moment without.
+    pub fn tidy(&self) {
+        let before = self.store.stats().compactions;
+        let begun = Instant::now();
+        while self.store.stats().compactions == before && begun.elapsed() < MOMENT {
+            thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    /// Waits until the store's own thread has merged files.
+    pub fn merged(&self) {
+        let begun = Instant::now();
+        while self.store.stats().compactions == 0 {
+            let stats = self.store.stats();
+            assert!(begun.elapsed() < PATIENCE, "nothing is merged: {stats:?}");
+            thread::sleep(Duration::from_micros(200));
         }
     }
 

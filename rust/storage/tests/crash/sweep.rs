@@ -6,6 +6,7 @@ use durastream_storage::fs::SimFs;
 use durastream_storage::fs::sim::Policy;
 use durastream_storage::{Durability, StoreOptions};
 
+use crate::deeds::Deeds;
 use crate::history::{Expected, History};
 use crate::session::{Diary, Session, Wrong, recover};
 use crate::workload::small;
@@ -17,6 +18,8 @@ pub struct Thoroughness {
     pub seeds: u64,
     /// For one image in so many, the recovery itself is cut at every operation.
     pub recoveries: u64,
+    /// The same for images of a disk on which files were being merged.
+    pub recoveries_of_compactions: u64,
 }
 
 /// What was seen on the way: a sweep that never met a torn write proves little.
@@ -31,6 +34,18 @@ pub struct Tally {
     pub kept: u64,
     /// Images with sealed files.
     pub sealed: u64,
+    /// Images of a disk on which files were being merged.
+    pub compacting: u64,
+    /// Those of them of which the recovery was cut at every operation.
+    pub recoveries: u64,
+    /// How many times files were merged or removed.
+    pub compactions: u64,
+    /// Sealed files that were unlinked.
+    pub unlinked: u64,
+    /// Segments that were used again.
+    pub recycled: u64,
+    /// Groups that were written and synced in one go.
+    pub through: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -40,6 +55,12 @@ impl std::ops::AddAssign for Tally {
         self.lost += other.lost;
         self.kept += other.kept;
         self.sealed += other.sealed;
+        self.compacting += other.compacting;
+        self.recoveries += other.recoveries;
+        self.compactions += other.compactions;
+        self.unlinked += other.unlinked;
+        self.recycled += other.recycled;
+        self.through += other.through;
     }
 }
 
@@ -47,10 +68,18 @@ impl std::ops::AddAssign for Tally {
 pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<Tally, String> {
     let mut crash = diary.sim.crash();
     let history = diary.history.lock().clone();
-    let mut tally = Tally::default();
+    let deeds = Deeds::of(&diary.sim);
+    let mut tally = Tally {
+        compactions: deeds.compactions() as u64,
+        unlinked: deeds.unlinked as u64,
+        recycled: deeds.recycled as u64,
+        through: deeds.through as u64,
+        ..Tally::default()
+    };
     for op in 0..=crash.op_count() {
         crash.advance_to(op);
         let expected = history.at(op);
+        let compacting = deeds.is_compacting(op);
         for policy in Policy::ALL {
             let plain = matches!(policy, Policy::NothingUnsynced | Policy::Everything);
             let seeds = if plain || !crash.has_unsynced() {
@@ -60,7 +89,13 @@ pub fn sweep(diary: &Diary, thoroughness: Thoroughness) -> Result<Tally, String>
             };
             for seed in 0..seeds {
                 let image = crash.image(policy, seed);
-                let deep = tally.images % thoroughness.recoveries == 1;
+                let deep = if compacting {
+                    tally.compacting % thoroughness.recoveries_of_compactions == 1
+                } else {
+                    tally.images % thoroughness.recoveries == 1
+                };
+                tally.compacting += u64::from(compacting);
+                tally.recoveries += u64::from(compacting && deep);
                 tally += check(&image, &expected, deep).map_err(|wrong| {
                     let last = op.checked_sub(1).map(|last| diary.sim.describe(last));
                     format!("cut at {op}, behind {last:?}, {policy:?}, seed {seed}: {wrong}")
@@ -99,6 +134,7 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
         lost: (found.len() < expected.frames.len()).into(),
         kept: (end > expected.acknowledged).into(),
         sealed: (session.store.stats().sealed_files > 0).into(),
+        ..Tally::default()
     };
     let recovered = image.op_count();
     session.read_back()?;

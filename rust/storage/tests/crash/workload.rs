@@ -24,6 +24,10 @@ pub enum Step {
     Compact,
     /// The store's own thread seals what it can.
     Settle,
+    /// The store's own thread merges files, if it finds some within a moment.
+    Tidy,
+    /// The store's own thread has merged files since it was opened.
+    Merged,
     /// The store is closed and opened again.
     Close,
     /// The process dies and the store is opened again.
@@ -37,12 +41,14 @@ pub struct Workload {
     pub steps: Vec<Step>,
 }
 
-/// Small segments, so that rolling and recycling are common, and little memory, so that reads are cold.
+/// Small segments, so that rolling and recycling are common, small files, so that some are merged and others too large
+/// for it, and little memory, so that reads are cold.
 pub fn small(durability: Durability) -> StoreOptions {
     let mut options = StoreOptions::default();
     options.durability = durability;
     options.segment_bytes = 16 << 10;
     options.hot_bytes = 8 << 10;
+    options.sealed_file_bytes = 64 << 10;
     options
 }
 
@@ -52,7 +58,7 @@ impl Workload {
         let mut dice = Dice(seed);
         let mut steps = vec![];
         for _ in 0..dice.between(8, 22) {
-            let step = match dice.below(23) {
+            let step = match dice.below(24) {
                 0..8 => {
                     let frames = dice.between(1, 6);
                     steps.push(Step::Push((0..frames).map(|_| dice.size()).collect()));
@@ -66,6 +72,7 @@ impl Workload {
                 18 => Step::Kill,
                 19 | 20 => Step::Compact,
                 21 => Step::Settle,
+                22 => Step::Tidy,
                 _ => Step::Commit,
             };
             steps.push(step);
@@ -76,9 +83,16 @@ impl Workload {
         }
     }
 
+    /// A new disk. Groups of the log are written and synced in one go where the disk can, so every other one can.
+    pub fn disk(&self) -> SimFs {
+        let sim = SimFs::recording();
+        sim.set_write_through(self.steps.len().is_multiple_of(2));
+        sim
+    }
+
     /// Runs everything on a new disk, seen by the store through `wrap`; gives what was noted.
     pub fn run(&self, wrap: &dyn Fn(SimFs) -> Arc<dyn Fs>) -> Result<Diary, Wrong> {
-        let sim = SimFs::recording();
+        let sim = self.disk();
         let diary = Diary::new(&sim, &self.options, History::default());
         let mut session = Session::open(wrap(sim), diary, &self.options)?;
         for step in &self.steps {
@@ -104,6 +118,14 @@ impl Workload {
                 },
                 Step::Settle => {
                     session.settle();
+                    Ok(())
+                }
+                Step::Tidy => {
+                    session.tidy();
+                    Ok(())
+                }
+                Step::Merged => {
+                    session.merged();
                     Ok(())
                 }
                 Step::Close => {

@@ -47,6 +47,8 @@ impl Policy {
 pub struct Crash {
     journal: Journal,
     dirs: BTreeSet<PathBuf>,
+    /// What is passed on to the images: [`SimFs::set_write_through`].
+    through: bool,
     /// Operations done so far.
     at: usize,
     names: BTreeMap<PathBuf, FileId>,
@@ -59,6 +61,9 @@ struct File {
     durable: Content,
     /// Indices of operations that no sync has covered, in order.
     pending: Vec<usize>,
+    /// Those of them that are durable by themselves. They stay among the others, since what was written before must not
+    /// come out on top of them.
+    certain: BTreeSet<usize>,
     /// Operations before this one were dropped by a failed sync.
     dropped: usize,
 }
@@ -74,10 +79,11 @@ struct NameChange {
 }
 
 impl Crash {
-    pub(super) fn new(journal: Journal, dirs: BTreeSet<PathBuf>) -> Self {
+    pub(super) fn new(journal: Journal, dirs: BTreeSet<PathBuf>, through: bool) -> Self {
         let mut crash = Crash {
             journal,
             dirs,
+            through,
             at: 0,
             names: BTreeMap::new(),
             files: BTreeMap::new(),
@@ -106,7 +112,10 @@ impl Crash {
     /// Whether a power cut now could lose anything, so that seeds and policies make a difference.
     pub fn has_unsynced(&self) -> bool {
         let linked = self.names.values().filter_map(|id| self.files.get(id));
-        !self.pending.is_empty() || linked.into_iter().any(|f| !f.pending.is_empty())
+        !self.pending.is_empty()
+            || linked
+                .into_iter()
+                .any(|f| f.pending.len() > f.certain.len())
     }
 
     /// One disk that a power cut now could leave: the same seed gives the same disk.
@@ -118,16 +127,23 @@ impl Crash {
                 change.apply(&mut names);
             }
         }
-        SimFs::from_parts(self.dirs.clone(), &names, |id| {
+        let fs = SimFs::from_parts(self.dirs.clone(), &names, |id| {
             let Some(file) = self.files.get(&id) else {
                 return Content::default();
             };
             let mut content = file.durable.clone();
             for &index in &file.pending {
-                luck.content(index, &self.journal.ops[index], &mut content);
+                let op = &self.journal.ops[index];
+                if file.certain.contains(&index) {
+                    apply(op, &mut content);
+                } else {
+                    luck.content(index, op, &mut content);
+                }
             }
             content
-        })
+        });
+        fs.set_write_through(self.through);
+        fs
     }
 
     fn rewind(&mut self) {
@@ -181,8 +197,19 @@ impl Crash {
             }
             Op::Sync { file } => {
                 let file = self.files.entry(*file).or_default();
+                let certain = std::mem::take(&mut file.certain);
                 for index in file.pending.drain(..) {
-                    if index >= file.dropped {
+                    if index >= file.dropped || certain.contains(&index) {
+                        apply(&self.journal.ops[index], &mut file.durable);
+                    }
+                }
+            }
+            Op::SyncWrite { file, write } => {
+                let file = self.files.entry(*file).or_default();
+                file.certain.insert(*write);
+                if file.certain.len() == file.pending.len() {
+                    file.certain.clear();
+                    for index in file.pending.drain(..) {
                         apply(&self.journal.ops[index], &mut file.durable);
                     }
                 }

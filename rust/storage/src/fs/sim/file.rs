@@ -23,13 +23,12 @@ impl SimFile {
             Err(Errno::BADF.into())
         }
     }
-}
 
-impl FsFile for SimFile {
-    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+    /// Writes; gives the operation's place in the journal, if there is one.
+    fn write(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<Option<usize>> {
         let total: usize = slices.iter().map(|s| s.len()).sum();
         if total == 0 {
-            return Ok(());
+            return Ok(None);
         }
         self.need_writable()?;
         let mut disk = self.fs.enter()?;
@@ -46,7 +45,7 @@ impl FsFile for SimFile {
                 content.write(at, slice);
                 at += slice.len() as u64;
             }
-            return Ok(());
+            return Ok(None);
         }
         let mut data = Vec::with_capacity(total);
         slices
@@ -55,8 +54,37 @@ impl FsFile for SimFile {
         if fault.is_some() {
             data.truncate(total / 2);
         }
-        disk.write(&self.inode, offset, data.into());
-        fault.map_or(Ok(()), |kind| Err(kind.error()))
+        let place = disk.write(&self.inode, offset, data.into());
+        fault.map_or(Ok(place), |kind| Err(kind.error()))
+    }
+
+    /// Logs what makes something durable, unless that fails.
+    fn sync(&self, op: Op) -> io::Result<()> {
+        let mut disk = self.fs.enter()?;
+        let file = self.inode.id;
+        let failed = disk.strike(OpClass::Sync);
+        disk.log(|| failed.map_or(op, |_| Op::SyncFailed { file }));
+        failed.map_or(Ok(()), |kind| Err(kind.error()))
+    }
+}
+
+impl FsFile for SimFile {
+    fn write_all_at(&self, slices: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        self.write(slices, offset).map(drop)
+    }
+
+    /// Nothing else that was written becomes durable by it.
+    fn write_through(&self, slices: &mut [IoSlice<'_>], offset: u64) -> Option<io::Result<()>> {
+        match self.fs.enter() {
+            Ok(disk) if !disk.through => return None,
+            Ok(_) => {}
+            Err(dead) => return Some(Err(dead)),
+        }
+        let file = self.inode.id;
+        let written = self.write(slices, offset).and_then(|place| {
+            place.map_or(Ok(()), |write| self.sync(Op::SyncWrite { file, write }))
+        });
+        Some(written)
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -97,17 +125,7 @@ impl FsFile for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let mut disk = self.fs.enter()?;
         let file = self.inode.id;
-        match disk.strike(OpClass::Sync) {
-            None => {
-                disk.log(|| Op::Sync { file });
-                Ok(())
-            }
-            Some(kind) => {
-                disk.log(|| Op::SyncFailed { file });
-                Err(kind.error())
-            }
-        }
+        self.sync(Op::Sync { file })
     }
 }

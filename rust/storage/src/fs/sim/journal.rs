@@ -49,6 +49,11 @@ pub(super) enum Op {
     Sync {
         file: FileId,
     },
+    /// One write, by its place among all operations.
+    SyncWrite {
+        file: FileId,
+        write: usize,
+    },
     SyncFailed {
         file: FileId,
     },
@@ -70,6 +75,7 @@ impl fmt::Display for Op {
             Op::SetLen { file, len } => write!(f, "set length of #{file} to {len}"),
             Op::Allocate { file, len } => write!(f, "allocate {len} for #{file}"),
             Op::Sync { file } => write!(f, "sync #{file}"),
+            Op::SyncWrite { file, write } => write!(f, "sync of #{file} operation {write} alone"),
             Op::SyncFailed { file } => write!(f, "sync #{file}, which failed"),
         }
     }

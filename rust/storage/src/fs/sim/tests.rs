@@ -150,6 +150,51 @@ fn a_torn_write_keeps_whole_sectors_of_the_file_only() {
 }
 
 #[test]
+fn what_is_written_through_is_durable_by_itself_and_nothing_older_comes_out_on_top() {
+    let fs = disk();
+    let file = create(&fs, "f");
+    fs.sync_dir(Path::new("/d")).unwrap();
+    let through = |bytes: &[u8]| file.write_through(&mut [IoSlice::new(bytes)], 1);
+    assert!(through(b"bb").is_none(), "not unless it is told");
+    fs.set_write_through(true);
+    write(&file, 0, b"aaaa");
+    through(b"bb").unwrap().unwrap();
+    let seen = outcomes(&fs, fs.op_count(), Policy::Subset, "f");
+    let beginnings: BTreeSet<_> = seen
+        .into_iter()
+        .map(|it| it.unwrap()[..3].to_vec())
+        .collect();
+    assert_eq!(beginnings, [b"abb".to_vec(), b"\0bb".to_vec()].into());
+    // While it is written it is like any other write.
+    let torn = outcomes(&fs, fs.op_count() - 1, Policy::Subset, "f");
+    assert!(
+        torn.iter()
+            .flatten()
+            .any(|bytes| bytes.get(1) != Some(&b'b'))
+    );
+    // What comes after it is not covered.
+    write(&file, 0, b"cccc");
+    let seen = outcomes(&fs, fs.op_count(), Policy::Subset, "f");
+    assert!(seen.contains(&Some(b"cccc".to_vec())) && seen.contains(&Some(b"abba".to_vec())));
+
+    fs.inject(Fault {
+        class: OpClass::Sync,
+        after: 0,
+        times: 1,
+        kind: FaultKind::Io,
+    });
+    assert!(through(b"dd").unwrap().is_err());
+    assert_eq!(
+        content(
+            &fs.crash_image(fs.op_count(), Policy::NothingUnsynced, 0),
+            "f"
+        )
+        .unwrap(),
+        b"\0bb"
+    );
+}
+
+#[test]
 fn a_rename_happens_wholly_or_not_until_its_directory_is_synced() {
     let fs = disk();
     write(&create(&fs, "old"), 0, b"old");
