@@ -1,6 +1,7 @@
 //! The running store: what callers see of group commit, reads and checkpoints.
 
 mod checkpoints;
+mod threads;
 
 use std::any::Any;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::backup::{Backup, BackupReport};
 use crate::committer::Committer;
 use crate::compactor::Compactor;
 use crate::error::{
-    BackupError, CommitError, CompactError, During, OpenError, PushError, ReadError, Trouble,
+    BackupError, CommitError, CompactError, OpenError, PushError, ReadError, Trouble,
 };
 use crate::frame::{FrameHead, FrameRef, Placed};
 use crate::fs::Fs;
@@ -33,10 +34,6 @@ use crate::wal::FileWal;
 use crate::{CommitObserver, Lsn, checkpoint};
 
 pub use checkpoints::CheckpointWriter;
-
-/// Of the threads that seal and merge: a tenth of the processor time of the others, while those want all of it.
-#[cfg(target_os = "linux")]
-const BACKGROUND_NICENESS: i32 = 10;
 
 /// The running log. Cheap to clone; every method may be called from any thread.
 ///
@@ -138,27 +135,17 @@ impl Store {
             }),
         };
         store.spawn("durastream-log", &dir, move || committer.run())?;
-        store.spawn("durastream-sealer", &dir, move || {
-            yield_to_others();
-            sealer.run();
-        })?;
-        store.spawn("durastream-compactor", &dir, move || {
-            yield_to_others();
-            compactor.run();
-        })?;
+        store.spawn(
+            "durastream-sealer",
+            &dir,
+            threads::behind(move || sealer.run()),
+        )?;
+        store.spawn(
+            "durastream-compactor",
+            &dir,
+            threads::behind(move || compactor.run()),
+        )?;
         Ok(store)
-    }
-
-    fn spawn(
-        &self,
-        name: &str,
-        dir: &Path,
-        run: impl FnOnce() + Send + 'static,
-    ) -> Result<(), OpenError> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.during("start of a thread", dir)?;
-        self.inner.threads.lock().push(thread);
-        Ok(())
     }
 
     /// Puts a frame into the filling group. Order of calls is order of LSNs.
@@ -419,14 +406,6 @@ impl Store {
         let how = self.inner.close();
         *closed = Some(how.clone());
         how
-    }
-}
-
-/// Has this thread take what processor time others leave. On Linux alone is a priority a thread's own.
-fn yield_to_others() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, BACKGROUND_NICENESS) {
-        tracing::debug!(%error, "a background thread keeps its priority");
     }
 }
 
