@@ -109,6 +109,40 @@ def test_a_producers_input_may_grow_whatever_its_batches(
     assert run("read", path).lines == [str(n) for n in range(max(counts))]
 
 
+def test_a_producers_input_may_be_shorter_the_next_time(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    for count in (6, 5, 4, 7, 5, 8, 7):
+        text = "".join(f"{n}\n" for n in range(count)).encode()
+        assert (
+            run("write", path, "--lines", "--producer", "p", "--batch", "3", stdin=text).status == 0
+        )
+    assert run("read", path).lines == [str(n) for n in range(8)]
+
+
+def test_bytes_that_have_grown_are_refused_and_not_left_out(run: Run, path: str) -> None:
+    run("create", path)
+    command = ("write", path, "--producer", "p")
+    content = bytes(range(256)) * 3000  # two pieces and most of a third
+    for _ in range(2):
+        assert run(*command, stdin=content).status == 0
+    for other in (content + b"more", content + bytes(1 << 20), content[:-1]):
+        refused = run(*command, stdin=other)
+        assert refused.status == 2
+        assert f"an input of {len(content)} bytes" in refused.err
+    assert run(*command, stdin=content[: 300 << 10]).status == 0
+    assert run(*command, "--close", stdin=content).status == 0
+    assert run(*command, "--close", stdin=content).status == 0
+    assert run(*command, "--close", stdin=content + b"more").status == 4
+    assert run("read", path).out == content
+
+
+def test_bytes_may_grow_behind_whole_pieces(run: Run, path: str) -> None:
+    run("create", path)
+    for size in (256 << 10, 512 << 10, (512 << 10) + 7):
+        assert run("write", path, "--producer", "p", stdin=bytes(size)).status == 0
+    assert run("read", path).out == bytes((512 << 10) + 7)
+
+
 def test_a_close_of_less_input_is_not_taken_for_that_of_more(run: Run, path: str) -> None:
     run("create", path, "--json")
     command = ("write", path, "--lines", "--producer", "p", "--batch", "2", "--close")

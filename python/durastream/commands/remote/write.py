@@ -142,8 +142,12 @@ def run(given: argparse.Namespace) -> int:
         total = _total(given, fd)
         progress = opened.enter_context(Progress(total, shown=_wants_progress(given, fd)))
         with interruptible():
-            write = _write if given.producer is None else once.produce
-            last = write(stream, given, messages, progress)
+            if given.producer is None:
+                last = _write(stream, given, messages, progress)
+            else:
+                bytewise = _is_raw(given, as_json=_is_json(content_type))
+                piece = inputs.PIECE if bytewise else None
+                last = once.produce(stream, given, messages, progress, piece=piece)
             _summary(progress, last)
     if given.print_offset and last is not None:
         out(last.offset)
@@ -215,6 +219,11 @@ def _known(stream: DurableStream, given: argparse.Namespace) -> str:
 
 def _is_json(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+def _is_raw(given: argparse.Namespace, *, as_json: bool) -> bool:
+    """Whether the input is sent byte for byte, in pieces of no meaning."""
+    return not (given.messages or given.batch_json or given.lines or given.json or as_json)
 
 
 def _messages(
