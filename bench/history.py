@@ -147,7 +147,7 @@ def measure(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
     history = programs / "history"
     rows = appends(history, directory, rounds, 3 if quick else 15)
     rows += cold(history, directory, rounds, (MIB // 4) if quick else 4 * MIB)
-    rows += space(history, directory, 1000, (MIB // 4) if quick else MIB)
+    rows += space(history, directory, 1000, MIB)
     rows += index(programs / "history_memory", directory, 10_000, 5 if quick else 40)
     stalled = 50_000 if quick else 1_000_000
     rows += checkpoints(programs / "checkpoint_stall", directory, stalled)

@@ -1,5 +1,6 @@
 //! Appends while history is made.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -140,7 +141,14 @@ pub(crate) fn sustained(dir: &Path, seconds: u64, cap: u64) -> Result<Figures, F
             std::thread::sleep(LOOK);
         }
         let now = done.load(Ordering::Relaxed);
-        rates.push((now - before) as f64 / since.elapsed().as_secs_f64());
+        let rate = (now - before) as f64 / since.elapsed().as_secs_f64();
+        let files = engine.stats().store.sealed_files;
+        writeln!(
+            std::io::stderr(),
+            "{number}: {rate:.0} appends/s, {} MiB, {files} sealed files",
+            largest / MIB
+        )?;
+        rates.push(rate);
         sizes.push(largest as f64);
         before = now;
     }
