@@ -145,7 +145,8 @@ def measure(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
     """All but what takes ten minutes."""
     programs = built()
     history = programs / "history"
-    rows = appends(history, directory, rounds, 3 if quick else 15)
+    # Short turns, many of them: a disk that others use changes its mind within seconds.
+    rows = appends(history, directory, rounds if quick else 2 * rounds + 1, 3 if quick else 5)
     rows += cold(history, directory, rounds, (MIB // 4) if quick else 4 * MIB)
     rows += space(history, directory, 1000, MIB)
     rows += index(programs / "history_memory", directory, 10_000, 5 if quick else 40)

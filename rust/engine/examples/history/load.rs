@@ -18,6 +18,8 @@ const WRITERS: u64 = 8;
 const SIZE: u64 = 1024;
 /// Of how many parts the first and the last are told of.
 const PARTS: usize = 10;
+/// What a disk gets to recover from what was written before.
+const CALM: Duration = Duration::from_secs(2);
 /// How often memory is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -25,12 +27,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// they are sealed and files merged and checkpoints made all the time. Otherwise none of it happens: the segment is large enough.
 /// Either way the file that is written had an earlier life, as it always has after a while.
 pub(crate) fn appends(dir: &Path, seconds: u64, busy: bool) -> Result<Figures, Failure> {
-    let segment = if busy { 8 * MIB } else { 512 * MIB };
+    let segment = if busy { 8 * MIB } else { 192 * MIB };
     let mut options = options(64 * MIB, segment);
     options.checkpoint_bytes = if busy { 32 * MIB } else { u64::MAX };
     let engine = Engine::open(dir, options)?;
     create_all(&engine, STREAMS)?;
     recycled(&engine, segment, if busy { 24 } else { 0 })?;
+    std::thread::sleep(CALM);
     let before = engine.stats().store;
     let begun = Instant::now();
     let until = begun + Duration::from_secs(seconds);
