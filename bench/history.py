@@ -110,7 +110,7 @@ def space(program: Path, home: Path, streams: int, size: int) -> list[Row]:
 
 
 def index(program: Path, home: Path, streams: int, files: int) -> list[Row]:
-    """Memory of a directory with these streams in so many sealed files, less that of one without files."""
+    """Memory of a directory with these streams in so many sealed files, less that of one with two."""
 
     def once() -> Sample:
         return sample(task(program, streams, files, 4, home / "index"), "each")

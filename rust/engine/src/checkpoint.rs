@@ -334,6 +334,9 @@ impl Builder {
 
     fn add(&mut self, fields: Fields) -> Result<(), Malformed> {
         let soft = fields.flags & SOFT != 0;
+        if fields.floor > fields.index.tail() {
+            return Err(Malformed("a floor beyond the tail"));
+        }
         let mut extra = fields.extra;
         if fields.root.is_some() || fields.floor != 0 || fields.kept != 0 || soft {
             let extra = extra.get_or_insert_default();

@@ -81,6 +81,10 @@ pub trait FsFile: Send + Sync {
     }
     /// Fills `buf` from `offset`; `UnexpectedEof` when the file is shorter.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Says that these bytes are about to be read. Only speed depends on it.
+    fn will_need(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the file has no bytes.

@@ -22,6 +22,9 @@ fn what_was_told_survives_a_power_cut_at_any_operation() {
             Manners::Waits,
         );
         tally += sweep(&script, 200).unwrap_or_else(|e| panic!("workload {seed}: {e}"));
+        if rounds() > 1 {
+            eprintln!("workload {seed}: {tally:?}");
+        }
     }
     let enough = tally.images >= 2000 * rounds() as usize;
     assert!(enough, "too few to mean much: {tally:?}");

@@ -3,11 +3,12 @@
 use std::any::Any;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice, Read, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{Advice, FallocateFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{DirSync, Fs, FsFile, Open};
@@ -182,6 +183,10 @@ impl FsFile for OsFile {
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buf, offset)
+    }
+
+    fn will_need(&self, offset: u64, len: u64) {
+        rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed).ok();
     }
 
     fn len(&self) -> io::Result<u64> {

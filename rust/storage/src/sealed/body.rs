@@ -1,13 +1,18 @@
 //! Verified reads from the body of a sealed file.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
 use crate::error::{During, ReadError};
+use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::layout::{BLOCK, HEADER, block_crc};
 use crate::sealed::marks::Source;
+
+/// Bytes read, then verified, at once; a multiple of a block.
+const STEP: u64 = 4 * BLOCK;
 
 impl SealedFile {
     /// The `len` bytes at offset `at` of the body, read at once; blocks that were not verified before are.
@@ -32,28 +37,19 @@ impl SealedFile {
         } else {
             ((last + 1) * BLOCK).min(self.body())
         };
-        let mut bytes = vec![0; (to - from) as usize];
-        self.file
-            .read_exact_at(&mut bytes, HEADER + from)
-            .during("read", self.path())?;
-        for index in (first..=last).filter(|index| !self.is_verified(*index)) {
-            let begins = index * BLOCK;
-            let ends = (begins + BLOCK).min(self.body());
-            // Between two verified ends every block is whole; an end that is not verified was made so.
-            let block = bytes.get((begins - from) as usize..(ends - from) as usize);
-            let crc = self.crcs.get(index as usize);
-            if block
-                .map(|block| block_crc(self.entry().number, index, block))
-                .as_ref()
-                != crc
-            {
-                return Err(self.damaged_block(
-                    index,
-                    at.max(begins),
-                    end.min(ends) - at.max(begins),
-                ));
+        let mut bytes = Vec::with_capacity((to - from) as usize);
+        // In steps, so that what is verified is still in the processor's cache.
+        let mut begun = from;
+        while begun < to {
+            let behind = ((begun / STEP + 1) * STEP).min(to);
+            bytes.resize((behind - from) as usize, 0);
+            self.file
+                .read_exact_at(&mut bytes[(begun - from) as usize..], HEADER + begun)
+                .during("read", self.path())?;
+            for index in begun / BLOCK..=(behind - 1) / BLOCK {
+                self.verify_block(index, from, &bytes, at..end)?;
             }
-            self.note_verified(index);
+            begun = behind;
         }
         let wanted = (at - from) as usize..(end - from) as usize;
         Ok(if bytes.len() > 2 * wanted.len() {
@@ -62,6 +58,41 @@ impl SealedFile {
         } else {
             Bytes::from(bytes).slice(wanted)
         })
+    }
+
+    /// Verifies a block unless it was before; `bytes` are what was read from `from` on, because of the `wanted` ones.
+    fn verify_block(
+        &self,
+        index: u64,
+        from: u64,
+        bytes: &[u8],
+        wanted: Range<u64>,
+    ) -> Result<(), ReadError> {
+        if self.is_verified(index) {
+            return Ok(());
+        }
+        let begins = index * BLOCK;
+        let ends = (begins + BLOCK).min(self.body());
+        // Between two verified ends every block is whole; an end that is not verified was made so.
+        let block = begins
+            .checked_sub(from)
+            .and_then(|begins| bytes.get(begins as usize..(ends - from) as usize));
+        let crc = block.map(|block| block_crc(self.entry().number, index, block));
+        if crc.is_none() || crc.as_ref() != self.crcs.get(index as usize) {
+            let (begins, ends) = (wanted.start.max(begins), wanted.end.min(ends));
+            return Err(self.damaged_block(index, begins, ends - begins));
+        }
+        self.note_verified(index);
+        Ok(())
+    }
+
+    /// Has the disk begin with what will be read of an extent between two positions, if it was not before.
+    pub(super) fn will_need(&self, extent: &Extent, from: u64, to: u64) {
+        let len = to.saturating_sub(from);
+        let at = extent.data_at + (from - extent.start);
+        if len > STEP && !self.is_verified(at / BLOCK) {
+            self.file.will_need(HEADER + at, len);
+        }
     }
 
     /// Bytes that verify but make no sense.
@@ -110,7 +141,7 @@ impl<'f> BodyWindow<'f> {
     }
 
     /// The `len` bytes at `at`, shared.
-    fn bytes(&mut self, at: u64, len: usize) -> Result<std::ops::Range<usize>, ReadError> {
+    fn bytes(&mut self, at: u64, len: usize) -> Result<Range<usize>, ReadError> {
         let buffered = self.at + self.buffer.len() as u64;
         if at < self.at || at.saturating_add(len as u64) > buffered {
             let ahead = (self.span as u64).min(self.file.body().saturating_sub(at));

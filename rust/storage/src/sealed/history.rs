@@ -106,6 +106,9 @@ impl Sealed {
         let Some((file, first)) = extents.next().filter(|(_, extent)| extent.holds(from)) else {
             return Ok(nothing);
         };
+        // The disk reads them while it is found out where they end.
+        let likely = from.saturating_add(max_bytes as u64).min(to);
+        file.will_need(&first, from, first.end.min(likely));
         let event = file.event(&first, from)?;
         // Where to stop, at the event that holds this byte or at this byte if it is not there.
         let limit = event
@@ -130,6 +133,9 @@ impl Sealed {
             }
             if end == extent.end && end < limit {
                 next = extents.next().filter(|(_, extent)| extent.start == end);
+                if let Some((file, extent)) = &next {
+                    file.will_need(extent, end, extent.end.min(limit));
+                }
             }
         }
         Ok(History {

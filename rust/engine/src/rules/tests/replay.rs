@@ -129,3 +129,19 @@ proptest! {
         let _ = decode(&damaged);
     }
 }
+
+#[test]
+fn a_checkpoint_with_a_floor_beyond_the_tail_is_refused() {
+    // Of one stream `a` with a limit by bytes, without payloads, whose first is at this position.
+    let checkpoint = |floor: u8, start: u8| {
+        let mut bytes = vec![2, 2, 1, 0, 10];
+        bytes.extend_from_slice(b"text/plain");
+        bytes.extend_from_slice(&[48, 1, 1, b'a', 0, 0, floor, floor, 1, 5, start, 0]);
+        bytes
+    };
+    for (floor, start) in [(0, 0), (9, 9), (8, 9)] {
+        let mut state = decode(&checkpoint(floor, start)).unwrap();
+        state.recovered();
+    }
+    assert!(decode(&checkpoint(9, 8)).is_err());
+}
