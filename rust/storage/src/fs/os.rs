@@ -16,6 +16,9 @@ use super::{DirSync, Fs, FsFile, Open};
 /// Most slices the kernel takes in one vectored write (`UIO_MAXIOV`).
 const IOV_MAX: usize = 1024;
 
+/// Bytes that are read ahead in one request.
+const AHEAD: usize = 512 << 10;
+
 /// Longest holder text read back from a lock file.
 const HOLDER_BYTES: u64 = 1024;
 
@@ -186,7 +189,11 @@ impl FsFile for OsFile {
     }
 
     fn will_need(&self, offset: u64, len: u64) {
-        rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::WillNeed).ok();
+        // A request is there as a whole or not at all: the first piece can be used while the next ones are read.
+        for at in (0..len).step_by(AHEAD) {
+            let piece = NonZeroU64::new((len - at).min(AHEAD as u64));
+            rustix::fs::fadvise(&self.0, offset + at, piece, Advice::WillNeed).ok();
+        }
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -86,13 +86,19 @@ impl SealedFile {
         Ok(())
     }
 
-    /// Has the disk begin with what will be read of an extent between two positions, if it was not before.
+    /// Has the disk begin with what will be read of an extent between two positions, and of its marks, if that was not
+    /// read before.
     pub(super) fn will_need(&self, extent: &Extent, from: u64, to: u64) {
         let len = to.saturating_sub(from);
         let at = extent.data_at + (from - extent.start);
-        if len > STEP && !self.is_verified(at / BLOCK) {
-            self.file.will_need(HEADER + at, len);
+        if len <= STEP || self.is_verified(at / BLOCK) {
+            return;
         }
+        let marks = extent.marks_at / BLOCK;
+        if !extent.is_single() && !self.is_verified(marks) {
+            self.file.will_need(HEADER + marks * BLOCK, BLOCK);
+        }
+        self.file.will_need(HEADER + at, len);
     }
 
     /// Bytes that verify but make no sense.
