@@ -14,6 +14,7 @@ from support.server import Server
 
 from . import wire
 
+VERSIONS = {"HTTP/1.1": (True, False), "HTTP/2": (False, True)}
 MAX_BODY = 12 << 20  # above a 10 MB number, below what is quick to send
 
 ServerFactory = Callable[..., Server]
@@ -23,9 +24,13 @@ _names = itertools.count()
 class Room:
     """A running server, seen by somebody who only ever asks it properly."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, version: str = "HTTP/1.1") -> None:
         self.url = url
-        self.client = httpx.Client(base_url=url + "/v1/stream", timeout=10, trust_env=False)
+        http1, http2 = VERSIONS[version]
+        base = url + "/v1/stream"
+        self.client = httpx.Client(
+            base_url=base, timeout=10, trust_env=False, http1=http1, http2=http2
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -80,10 +85,17 @@ def shared_server(
 
 
 @pytest.fixture
-def room(shared_server: Server) -> Iterator[Room]:
+def version() -> str:
+    """What the room's client speaks. A module whose tests ask by that client overrides it with both."""
+    return "HTTP/1.1"
+
+
+@pytest.fixture
+def room(shared_server: Server, version: str) -> Iterator[Room]:
     """The shared server; its other streams must be as alive after the test as before."""
-    with Room(shared_server.url) as room:
+    with Room(shared_server.url, version) as room:
         neighbour, _ = room.stream("text/plain", b"before ")
         yield room
         assert room.append(neighbour, b"after").status_code == 204
         assert room.content(neighbour) == b"before after"
+        assert room.client.head(f"/{neighbour}").http_version == version

@@ -4,8 +4,14 @@ import time
 
 import pytest
 
-from .conftest import Room
+from .conftest import VERSIONS, Room
 from .wire import send
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 JSON = [("Content-Type", "application/json")]
 

@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from .conftest import Room, ServerFactory
+from .conftest import VERSIONS, Room, ServerFactory
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 PAGE = 4 << 20
 JSON = "application/json"

@@ -7,9 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from .conftest import Room, ServerFactory
+from .conftest import VERSIONS, Room, ServerFactory
 from .sse import events
 from .wire import head, receive, send
+
+
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
 
 TYPED = {"Content-Type": "text/plain"}
 

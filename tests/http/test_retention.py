@@ -8,14 +8,19 @@ import pytest
 
 from conftest import ServerFactory
 
-from .conftest import Room
+from .conftest import VERSIONS, Room
 
 LIMITS = ("stream-retention-bytes", "stream-retention-seconds", "stream-retention-events")
 
 
+@pytest.fixture(params=VERSIONS)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-def kept(server_factory: ServerFactory) -> Iterator[Room]:
-    with Room(server_factory().url) as room:
+def kept(server_factory: ServerFactory, version: str) -> Iterator[Room]:
+    with Room(server_factory().url, version) as room:
         yield room
 
 
