@@ -127,7 +127,7 @@ async fn serve(
     let mut tasks = JoinSet::new();
     let pump = tokio::task::spawn_local({
         let room = Rc::clone(&room);
-        async move { room.wakes.pump().await }
+        async move { room.wakes.pump(room.service.engine()).await }
     });
     let mut until: Option<Instant> = None;
     loop {

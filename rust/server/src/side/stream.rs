@@ -79,8 +79,6 @@ async fn serve(
             Step::Chunk(data) => outlet.send(data, false).await?,
             Step::End => return outlet.send(Bytes::new(), true).await,
             Step::Wait { until } => {
-                // Others of this turn first: their appends share the commit.
-                tokio::task::yield_now().await;
                 wait(room, &mut exchange, until, outlet).await?;
             }
             Step::Block => {
@@ -108,9 +106,12 @@ async fn wait(
     until: Option<Instant>,
     outlet: &mut Outlet,
 ) -> Result<(), Over> {
-    let mut waiting = room
-        .wakes
-        .begin(|sink, token| exchange.register(sink, token));
+    let mut waiting = match exchange.awaits() {
+        Some(lsn) => room.wakes.begin_ack(lsn),
+        None => room
+            .wakes
+            .begin(|sink, token| exchange.register(sink, token)),
+    };
     let wake = match until {
         // An acknowledgement comes with the next commit, whatever the client does.
         None => waiting.wake().await,
