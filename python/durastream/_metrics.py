@@ -26,7 +26,6 @@ Table = tuple[tuple[str, str, float, str], ...]
 GAUGES: Table = (
     ("streams", "streams", 1, "Streams, soft-deleted ones included."),
     ("soft_deleted_streams", "soft_deleted", 1, "Soft-deleted streams."),
-    ("waiting_readers", "watches", 1, "Live reads (long-poll, SSE, follow) that wait for data."),
     ("pending_bytes", "pending_bytes", 1, "Log bytes decided and not yet acknowledged."),
     ("hot_bytes", "hot_bytes", 1, "Payload bytes kept in memory for readers."),
     ("log_segments", "segments", 1, "Log segments, reserves included."),
@@ -103,6 +102,12 @@ class Metrics(Collector):
             "1 while the log cannot be sealed.",
             value=int(stats.sealing_halted is not None),
         )
+        listeners = {name: figures() for name, figures in self.listeners.items()}
+        yield GaugeMetricFamily(
+            PREFIX + "waiting_readers",
+            "Live reads (long-poll, SSE, follow) that wait for data.",
+            value=stats.watches + sum(seen.sharing for seen in listeners.values()),
+        )
         for name, attribute, factor, text in GAUGES:
             yield GaugeMetricFamily(PREFIX + name, text, value=getattr(stats, attribute) * factor)
         for name, attribute, factor, text in COUNTERS:
@@ -117,7 +122,7 @@ class Metrics(Collector):
             family = HistogramMetricFamily(PREFIX + name, text)
             _fill(family, [], getattr(stats, attribute), factor)
             yield family
-        yield from _of_listeners({name: figures() for name, figures in self.listeners.items()})
+        yield from _of_listeners(listeners)
 
 
 def _of_listeners(figures: Mapping[str, Figures]) -> Iterator[Metric]:

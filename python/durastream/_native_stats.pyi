@@ -177,6 +177,9 @@ class ListenerStats:
     def sent_bytes(self) -> int:
         """Bytes of answers' bodies sent."""
     @property
+    def sharing(self) -> int:
+        """Live reads that wait with others for the same, less the watches in `Stats.watches` for them."""
+    @property
     def answer_times(self) -> Sequence[tuple[str, Distribution]]:
         """Nanoseconds from a request's head to its answer's, by operation."""
     @property

@@ -47,6 +47,8 @@ class Figures(Protocol):
     @property
     def sent_bytes(self) -> int: ...
     @property
+    def sharing(self) -> int: ...
+    @property
     def answer_times(self) -> Sequence[tuple[str, Counted]]: ...
     @property
     def statuses(self) -> Sequence[tuple[int, int]]: ...
@@ -80,6 +82,7 @@ class TrioFigures:
     sent_bytes: int
     answer_times: Sequence[tuple[str, Counted]]
     statuses: Sequence[tuple[int, int]]
+    sharing: int = 0
 
 
 @dataclass

@@ -36,6 +36,7 @@ def start(settings: Settings, app: DurableStreams, upstream: str) -> NativeListe
         tls=tls,
         upstream=upstream,
         own_paths=OWN_PATHS,
+        loops=settings.loops,
         max_connections=settings.max_connections,
         max_header_bytes=settings.max_header,
         max_upload_bytes=settings.max_upload,

@@ -198,6 +198,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("max_body", _size, "64MiB", "SIZE", "largest request body"),
         ("max_upload", _size, "1GiB", "SIZE", "request bodies being received at once, all together"),
         ("max_connections", _count, "10000", "N", "connections open at once"),
+        ("loops", _count, None, "N", "threads that serve connections; native only"),
         ("max_header", _size, "64KiB", "SIZE", "largest request head"),
         ("max_requests_per_connection", _count, "100", "N",
          "HTTP/2 requests in flight on one connection"),
@@ -279,10 +280,11 @@ class Settings:
             raise SettingError(
                 given, f"needs {lacks} as well; give both, or neither for plain http"
             )
-        if self.listener != "native" and self.unix is not None:
-            raise SettingError(
-                "--unix", "only the native listener has it; give --listener native, or leave it out"
-            )
+        for flag, given in (("--unix", self.unix), ("--loops", self.loops)):
+            if self.listener != "native" and given is not None:
+                raise SettingError(
+                    flag, "only the native listener has it; give --listener native, or leave it out"
+                )
         if self.max_body > MAX_FRAME_BYTES:
             raise SettingError("--max-body", f"{self.max_body} is too large; give at most 1GiB")
         if self.frame_bytes is not None and self.frame_bytes < self.max_body:

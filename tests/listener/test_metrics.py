@@ -1,5 +1,6 @@
 """`/metrics`: what was done is counted, on either listener, and read by Prometheus's own parser."""
 
+import contextlib
 import re
 import time
 from pathlib import Path
@@ -99,14 +100,25 @@ def test_a_connection_too_many_and_a_malformed_request_are_counted(
 def test_live_readers_are_counted_while_they_wait(server: Server) -> None:
     stream = f"{server.url}/v1/stream/a"
     httpx.put(stream, headers=TEXT, content=b"x")
-    with httpx.stream("GET", stream, params={"offset": "-1", "live": "sse"}) as response:
-        # Held: dropped, it would close the response.
-        pieces = response.iter_text()
-        assert "event: data" in next(pieces)
+
+    def wait_for(readers: int) -> None:
         deadline = time.monotonic() + 10
-        while value(samples(server), "waiting_readers") != 1:
+        while value(samples(server), "waiting_readers") != readers:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+    readers = []
+    with contextlib.ExitStack() as held:
+        for number in range(3):
+            live = httpx.stream("GET", stream, params={"offset": "-1", "live": "sse"})
+            # Kept: dropped, it would close the response.
+            readers.append(held.enter_context(live).iter_text())
+            assert "event: data" in next(readers[-1])
+            wait_for(number + 1)
+        httpx.post(stream, headers=TEXT, content=b"y")
+        for reader in readers:
+            assert any("event: data" in piece for piece in reader)
+        wait_for(3)
 
 
 def test_every_metric_is_documented_with_its_unit(server: Server) -> None:

@@ -24,6 +24,7 @@ BAD = {
     "max_body": ["0", "-1", "64 QiB", "1.5MiB", "9999999999999999999", ""],
     "hold_bytes": ["-1"],
     "max_connections": ["0", "many", "1.5", ""],
+    "loops": ["0", "all"],
     "cors_origin": ["example.org", "https://example.org/path", ""],
     "log_level": ["loud", "INFO"],
     "log_format": ["xml"],

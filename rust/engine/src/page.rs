@@ -53,6 +53,22 @@ impl Reader {
         })
     }
 
+    /// [`Reader::page`], unless that would touch the disk: then `None`.
+    pub fn hot_page(&self, from: From, max_bytes: usize) -> Option<Result<Page, PageError>> {
+        let plan = match self.plan(from, max_bytes) {
+            Ok(plan) if !plan.history.is_empty() => return None,
+            Ok(plan) => plan,
+            Err(error) => return Some(Err(error)),
+        };
+        let mut content = Content::default();
+        if let (Some(first), Some(last)) = (plan.appends.first(), plan.appends.last()) {
+            let frames: Vec<_> = plan.appends.iter().map(|span| span.frame).collect();
+            let chunks = self.shared.store.read_hot(&frames)?;
+            content.add_whole(first.start, last.end, chunks, &plan.appends);
+        }
+        Some(Ok(self.answer(&plan, content, true)))
+    }
+
     /// Every durable append whose end lies beyond `from`, up to `max_bytes` but at least one.
     ///
     /// A position inside an append gives that whole append; one past the tail by 1 gives nothing
@@ -72,6 +88,11 @@ impl Reader {
                 }
             }
         };
+        Ok(self.answer(&plan, content, is_whole))
+    }
+
+    /// The page that was read. `is_whole`: all that was planned is in it.
+    fn answer(&self, plan: &Plan, content: Content, is_whole: bool) -> Page {
         let mut inner = self.shared.core.lock();
         inner.counts.reads += 1;
         inner.counts.read_bytes += content.bytes as u64;
@@ -82,13 +103,13 @@ impl Reader {
         };
         let (start, next) = content.range.unwrap_or((plan.tail, plan.tail));
         let up_to_date = is_whole && plan.is_whole;
-        Ok(Page {
+        Page {
             chunks: content.chunks,
             start: offset(start),
             next: offset(next),
             up_to_date,
             closed: up_to_date && plan.closed,
-        })
+        }
     }
 
     fn plan(&self, from: From, max_bytes: usize) -> Result<Plan, PageError> {
@@ -172,11 +193,8 @@ impl Content {
             return Ok(room(appends.is_empty()));
         };
         let frames: Vec<_> = fitting.iter().map(|span| span.frame).collect();
-        let mut chunks = shared.store.read(&frames)?;
-        for (chunk, span) in chunks.iter_mut().zip(fitting) {
-            chunk.truncate(span.len());
-        }
-        self.add(first.start, last.end, chunks);
+        let chunks = shared.store.read(&frames)?;
+        self.add_whole(first.start, last.end, chunks, fitting);
         Ok(room(fitting.len() == appends.len()))
     }
 
@@ -208,6 +226,14 @@ impl Content {
         }
         self.add(history.start, history.end, history.chunks);
         Ok(room(history.end == stretch.to))
+    }
+
+    /// Adds these appends, of which a fork may see less than is stored.
+    fn add_whole(&mut self, start: u64, end: u64, mut chunks: Vec<Bytes>, appends: &[Span]) {
+        for (chunk, span) in chunks.iter_mut().zip(appends) {
+            chunk.truncate(span.len());
+        }
+        self.add(start, end, chunks);
     }
 
     fn add(&mut self, start: u64, end: u64, chunks: Vec<Bytes>) {

@@ -12,7 +12,7 @@ use crate::get::{CatchUp, Read};
 use crate::head::Headers;
 use crate::hold::{Hold, Retried, is_early};
 use crate::longpoll::LongPoll;
-use crate::paging::Paging;
+use crate::paging::{Paging, Spot, SpotWatch};
 use crate::post::{Post, Style, Tried};
 use crate::problem::{Problem, shown};
 use crate::put::Put;
@@ -285,6 +285,26 @@ impl Exchange {
             | State::Lookup(_)
             | State::CatchingUp(_)
             | State::Done => {}
+        }
+    }
+
+    /// Where the last `Wait` waits for news of a stream, if that is what it is about. Who has a [`SpotWatch`] of the same
+    /// spot needs no [`Exchange::register`]: its wake is the wake of all who wait there.
+    pub fn spot(&self) -> Option<Spot> {
+        self.live().and_then(|(_, spot)| spot)
+    }
+
+    /// Arranges one wake for all that wait at the same [`Exchange::spot`]. It outlives the exchange.
+    pub fn watch_spot(&self, sink: &Arc<dyn CompletionSink>, token: u64) -> Option<SpotWatch> {
+        let (paging, spot) = self.live()?;
+        Some(paging.watch_spot(spot?, sink, token))
+    }
+
+    fn live(&self) -> Option<(&Paging, Option<Spot>)> {
+        match &self.state {
+            State::Polling(poll) => Some(poll.waiting()),
+            State::Streaming(sse) => Some(sse.waiting()),
+            _ => None,
         }
     }
 

@@ -37,6 +37,7 @@ use bytes::Bytes;
 
 pub use config::Config;
 pub use exchange::Exchange;
+pub use paging::{Spot, SpotWatch};
 pub use route::ConfigError;
 pub use service::Service;
 

@@ -9,7 +9,7 @@ use durastream_engine::{CompletionSink, Page};
 use crate::Step;
 use crate::cursor::Cursor;
 use crate::get::{Read, Reply};
-use crate::paging::{Paging, Subject, has_data};
+use crate::paging::{Paging, Spot, Subject, has_data};
 use crate::refusal::{self, offset_value};
 use crate::response::{Answer, Manner};
 
@@ -89,6 +89,11 @@ impl LongPoll {
     /// Does the cold read.
     pub(crate) fn block(&mut self) {
         self.paging.block();
+    }
+
+    /// What it reads, and where it waits.
+    pub(crate) fn waiting(&self) -> (&Paging, Option<Spot>) {
+        (&self.paging, self.paging.spot(self.subject.id))
     }
 
     /// Arranges the wake.

@@ -23,6 +23,35 @@ pub(crate) struct Subject {
     pub(crate) expiry: Option<Expiry>,
 }
 
+/// A place in a stream where live reads wait for news. What wakes one that waits there wakes all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Spot {
+    /// Never-reused number of the stream.
+    stream: u64,
+    place: Offset,
+}
+
+/// One watch for everybody who waits at a [`Spot`]. Dropping it withdraws it.
+pub struct SpotWatch {
+    reader: Reader,
+    id: Option<WatchId>,
+}
+
+impl SpotWatch {
+    /// Its wake has come: a watch fires once, so there is nothing left to withdraw.
+    pub fn fired(mut self) {
+        self.id = None;
+    }
+}
+
+impl Drop for SpotWatch {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.reader.unwatch(id);
+        }
+    }
+}
+
 /// A reader with a position.
 pub(crate) struct Paging {
     reader: Reader,
@@ -64,9 +93,7 @@ impl Paging {
         if let Some(fetched) = self.fetched.take() {
             return Some(fetched);
         }
-        self.reader
-            .is_hot(self.from, self.max_bytes)
-            .then(|| self.reader.page(self.from, self.max_bytes))
+        self.reader.hot_page(self.from, self.max_bytes)
     }
 
     /// Reads the page from disk, for the next [`Self::poll`].
@@ -87,6 +114,30 @@ impl Paging {
             && let Start::At(position) = self.from
         {
             self.watch = Some(self.reader.watch(WatchFor::Readable(position), sink, token));
+        }
+    }
+
+    /// Where [`Self::watch`] would wait.
+    pub(crate) fn spot(&self, stream: u64) -> Option<Spot> {
+        match self.from {
+            Start::At(place) if !self.deaf => Some(Spot { stream, place }),
+            _ => None,
+        }
+    }
+
+    /// Asks for the wake of all who wait at this spot.
+    pub(crate) fn watch_spot(
+        &self,
+        spot: Spot,
+        sink: &Arc<dyn CompletionSink>,
+        token: u64,
+    ) -> SpotWatch {
+        let id = self
+            .reader
+            .watch(WatchFor::Readable(spot.place), sink, token);
+        SpotWatch {
+            reader: self.reader.clone(),
+            id: Some(id),
         }
     }
 

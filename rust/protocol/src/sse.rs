@@ -11,7 +11,7 @@ use crate::Step;
 use crate::cursor::Cursor;
 use crate::framecache::{FrameCache, Key, Moment};
 use crate::frames::{self, DataEvent, Encoding, HEARTBEAT, data_bytes};
-use crate::paging::{Paging, Subject, has_data};
+use crate::paging::{Paging, Spot, Subject, has_data};
 use crate::refusal;
 use crate::response::{Answer, Manner};
 
@@ -255,6 +255,11 @@ impl Sse {
     /// Does the cold read.
     pub(crate) fn block(&mut self) {
         self.paging.block();
+    }
+
+    /// What it reads, and where it waits.
+    pub(crate) fn waiting(&self) -> (&Paging, Option<Spot>) {
+        (&self.paging, self.paging.spot(self.subject.id))
     }
 
     /// Arranges the wake.

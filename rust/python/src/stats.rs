@@ -157,6 +157,7 @@ pub(crate) struct ListenerStats {
     upload_bytes: u64,
     received_bytes: u64,
     sent_bytes: u64,
+    sharing: i64,
     answer_times: Vec<(&'static str, Distribution)>,
     statuses: Vec<(u16, u64)>,
 }
@@ -171,6 +172,7 @@ impl From<server::ListenerStats> for ListenerStats {
             upload_bytes: stats.upload_bytes,
             received_bytes: stats.received_bytes,
             sent_bytes: stats.sent_bytes,
+            sharing: stats.sharing,
             answer_times: times.map(|(name, times)| (name, times.into())).collect(),
             statuses: stats.statuses,
         }

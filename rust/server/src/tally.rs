@@ -1,6 +1,7 @@
 //! What the listener counts. Each thread has counts of its own, which only it writes: nothing is shared
 //! between loops while they serve, and a request costs a few adds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -59,6 +60,9 @@ pub(crate) struct Tally {
     sent: AtomicU64,
     accepted: AtomicU64,
     refused: AtomicU64,
+    /// Live reads that wait in crowds, and their crowds.
+    crowded: AtomicU64,
+    crowds: AtomicU64,
 }
 
 impl Default for Tally {
@@ -70,6 +74,8 @@ impl Default for Tally {
             sent: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            crowded: AtomicU64::new(0),
+            crowds: AtomicU64::new(0),
         }
     }
 }
@@ -113,6 +119,27 @@ impl Tally {
     pub(crate) fn refused(&self) {
         add(&self.refused, 1);
     }
+
+    /// There are so many crowds now.
+    pub(crate) fn crowds(&self, now: usize) {
+        self.crowds.store(now as u64, Ordering::Relaxed);
+    }
+}
+
+/// A live read that waits in a crowd, counted until dropped.
+pub(crate) struct Crowded(Arc<Tally>);
+
+impl Crowded {
+    pub(crate) fn new(tally: &Arc<Tally>) -> Self {
+        add(&tally.crowded, 1);
+        Self(Arc::clone(tally))
+    }
+}
+
+impl Drop for Crowded {
+    fn drop(&mut self) {
+        add(&self.0.crowded, u64::MAX);
+    }
 }
 
 /// A snapshot of the listener's counts.
@@ -131,6 +158,9 @@ pub struct ListenerStats {
     pub received_bytes: u64,
     /// Bytes of answers' bodies sent.
     pub sent_bytes: u64,
+    /// Live reads that wait with others, less the watches that the engine has for them all: what
+    /// [`durastream_engine::EngineStats::watches`] does not count.
+    pub sharing: i64,
     /// Nanoseconds from a request's head to its answer's, by operation.
     pub answer_times: Vec<(&'static str, Distribution)>,
     /// Answers by status.
@@ -165,6 +195,7 @@ impl ListenerStats {
             upload_bytes: 0,
             received_bytes: sum(|tally| &tally.received),
             sent_bytes: sum(|tally| &tally.sent),
+            sharing: sum(|tally| &tally.crowded) as i64 - sum(|tally| &tally.crowds) as i64,
             answer_times: Operation::ALL
                 .map(|(operation, name)| (name, times(operation)))
                 .into(),

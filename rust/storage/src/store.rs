@@ -242,6 +242,16 @@ impl Store {
             .collect())
     }
 
+    /// The same without touching the disk; `None` unless all of them are in memory.
+    pub fn read_hot(&self, frames: &[FrameRef]) -> Option<Vec<Bytes>> {
+        let payloads = self.inner.committer.hot.read(frames);
+        let payloads: Vec<Bytes> = payloads.into_iter().collect::<Option<_>>()?;
+        self.inner
+            .reads_hot
+            .fetch_add(frames.len() as u64, Ordering::Relaxed);
+        Some(payloads)
+    }
+
     /// Everything below is in sealed files, or was dead: reads of it by stream and position are
     /// [`Store::history`]'s.
     pub fn sealed(&self) -> Lsn {

@@ -15,9 +15,11 @@ use super::output::Output;
 use super::relay::{Handover, Relay};
 use crate::Limits;
 use crate::asked::Asked;
+use crate::loops::crowds::Crowds;
 use crate::loops::desk::{Desk, Share};
+use crate::loops::slots::crowd_token;
 use crate::socket::{Plain, Socket};
-use crate::tally::Operation;
+use crate::tally::{Crowded, Operation, Tally};
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 section 3.4), as far as it looks like a head.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
@@ -60,6 +62,8 @@ pub(crate) enum Phase {
         until: Option<Instant>,
         /// The name of the wake, once it is arranged.
         token: Option<u64>,
+        /// It is that of a crowd.
+        crowded: Option<Crowded>,
     },
     /// The exchange is with a blocking thread.
     Blocked,
@@ -187,10 +191,17 @@ impl Connection {
         Ok(Fate::Again)
     }
 
-    /// Arranges the wake of a waiting exchange, under the name `token`; gives the LSN when it only waits for the log,
-    /// which is then the caller's to watch.
-    pub(crate) fn register(&mut self, sink: &Arc<dyn CompletionSink>, name: u64) -> Option<Lsn> {
-        let (Phase::Waiting { token, .. }, Some(exchange)) = (&mut self.phase, &mut self.exchange)
+    /// Arranges the wake of a waiting exchange, under the name `name`, alone or in one of `crowds`; gives the LSN when
+    /// it only waits for the log, which is then the caller's to watch.
+    pub(crate) fn register(
+        &mut self,
+        sink: &Arc<dyn CompletionSink>,
+        name: u64,
+        crowds: &mut Crowds,
+        tally: &Arc<Tally>,
+    ) -> Option<Lsn> {
+        let (Phase::Waiting { token, crowded, .. }, Some(exchange)) =
+            (&mut self.phase, &mut self.exchange)
         else {
             return None;
         };
@@ -200,14 +211,23 @@ impl Connection {
         *token = Some(name);
         let awaited = exchange.awaits();
         if awaited.is_none() {
-            exchange.register(sink, name);
+            if crowds.join(exchange, name, sink, crowd_token) {
+                *crowded = Some(Crowded::new(tally));
+            } else {
+                exchange.register(sink, name);
+            }
         }
         awaited
     }
 
+    /// Whether it waits for the wake of this name.
+    pub(crate) fn awaits(&self, name: u64) -> bool {
+        matches!(self.phase, Phase::Waiting { token, .. } if token == Some(name))
+    }
+
     /// Whether this wake is the one waited for; if so, the exchange is to be stepped.
     pub(crate) fn woken(&mut self, name: u64, wake: &Wake) -> bool {
-        if !matches!(self.phase, Phase::Waiting { token, .. } if token == Some(name)) {
+        if !self.awaits(name) {
             return false;
         }
         match (wake, &mut self.exchange) {

@@ -48,7 +48,7 @@ impl Connection {
                 Step::Respond(response) => return self.respond(desk, response),
                 Step::Start(response) => self.start(desk, &response),
                 Step::Chunk(data) => {
-                    self.chunk(desk, data);
+                    self.chunk(desk, data)?;
                     return Ok(Flow::Go);
                 }
                 Step::End => {
@@ -61,7 +61,11 @@ impl Connection {
                     if until.is_some() && self.input.hung_up() {
                         return Ok(Flow::Close);
                     }
-                    self.phase = Phase::Waiting { until, token: None };
+                    self.phase = Phase::Waiting {
+                        until,
+                        token: None,
+                        crowded: None,
+                    };
                     desk.waiting.push(slot_of(desk.current));
                     return Ok(Flow::Go);
                 }
@@ -124,21 +128,22 @@ impl Connection {
         self.close |= !self.chunked && !framed;
     }
 
-    /// Queues a piece of the body.
-    pub(super) fn chunk(&mut self, desk: &mut Desk, data: Bytes) {
+    /// Sends a piece of the body, or queues it.
+    pub(super) fn chunk(&mut self, desk: &mut Desk, data: Bytes) -> io::Result<()> {
         if data.is_empty() {
-            return;
+            return Ok(());
         }
         self.asked.sent(&desk.tally, data.len());
         if !self.chunked {
-            self.output.push(data);
-        } else if let Some(whole) = desk.chunks.whole(&data) {
-            self.output.push(whole);
-        } else {
-            self.output.push(Bytes::from(size_line(data.len())));
-            self.output.push(data);
-            self.output.push(Bytes::from_static(b"\r\n"));
+            return self.output.write_piece(&mut self.socket, data);
         }
+        if let Some(whole) = desk.chunks.whole(&data) {
+            return self.output.write_piece(&mut self.socket, whole);
+        }
+        self.output.push(Bytes::from(size_line(data.len())));
+        self.output.push(data);
+        self.output.push(Bytes::from_static(b"\r\n"));
+        Ok(())
     }
 
     pub(super) fn end_chunks(&mut self) {

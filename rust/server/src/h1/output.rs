@@ -43,17 +43,27 @@ impl Output {
 
     /// Writes `bytes` at once if nothing waits; keeps a copy of what the socket does not take.
     pub(crate) fn write(&mut self, socket: &mut Socket, bytes: &[u8]) -> io::Result<()> {
-        let mut written = 0;
-        if self.pieces.is_empty() && !self.blocked {
-            written = match socket.write_vectored(&[IoSlice::new(bytes)]) {
-                Ok(written) => written,
-                Err(error) if is_transient(&error) => 0,
-                Err(error) => return Err(error),
-            };
-        }
+        let written = self.write_now(socket, bytes)?;
         let rest = bytes.get(written..).unwrap_or_default();
         self.push(Bytes::copy_from_slice(rest));
         Ok(())
+    }
+
+    /// The same with a shared piece, of which nothing is copied.
+    pub(crate) fn write_piece(&mut self, socket: &mut Socket, mut piece: Bytes) -> io::Result<()> {
+        piece.advance(self.write_now(socket, &piece)?);
+        self.push(piece);
+        Ok(())
+    }
+
+    fn write_now(&self, socket: &mut Socket, bytes: &[u8]) -> io::Result<usize> {
+        if self.blocked || !self.pieces.is_empty() {
+            return Ok(0);
+        }
+        match socket.write_vectored(&[IoSlice::new(bytes)]) {
+            Err(error) if is_transient(&error) => Ok(0),
+            written => written,
+        }
     }
 
     /// Writes what the socket takes; whether that was all.

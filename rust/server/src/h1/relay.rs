@@ -152,7 +152,7 @@ impl Connection {
             }
             Some(Relayed::Piece(data)) => {
                 relay.written.add_permits(1);
-                self.chunk(desk, data);
+                self.chunk(desk, data)?;
             }
             Some(Relayed::End) => {
                 self.relay = None;

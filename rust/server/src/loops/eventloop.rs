@@ -1,5 +1,6 @@
 //! One loop: events in, turns of connections, one hand-over to the committer at the end.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,9 +13,10 @@ use rustix::event::{Timespec, epoll};
 
 use super::acceptor::Acceptor;
 use super::acks::Acks;
+use super::crowds::Crowds;
 use super::desk::{Desk, Share};
 use super::mailbox::{Accepted, Letters};
-use super::slots::{self, Slots, slot_of};
+use super::slots::{self, LOG, Slots, crowd_of, slot_of};
 use super::timers::Timers;
 use crate::h1::connection::{Connection, Fate};
 use crate::side::Order;
@@ -31,8 +33,8 @@ const FEW: usize = 2;
 const QUICK: Duration = Duration::from_micros(500);
 /// No token of a connection: generations have 31 bits.
 const LETTERS: u64 = u64::MAX;
-/// Names the wakes that [`Acks`] asked for. There is no such slot.
-const LOG: u64 = u64::MAX;
+/// Members of a crowd that have their turn before the loop looks for other events.
+const ROUSED: usize = 256;
 
 /// One loop.
 pub(crate) struct EventLoop {
@@ -43,6 +45,9 @@ pub(crate) struct EventLoop {
     timers: Timers,
     desk: Desk,
     acks: Acks,
+    crowds: Crowds,
+    /// Members of crowds whose wake has come and who had no turn since.
+    roused: VecDeque<(Wake, std::vec::IntoIter<u64>)>,
     /// Counts waits, to tell a late wake from the one waited for.
     waits: u32,
     /// Connections that have more to do, by token.
@@ -65,6 +70,8 @@ impl EventLoop {
             timers: Timers::default(),
             desk,
             acks: Acks::default(),
+            crowds: Crowds::default(),
+            roused: VecDeque::new(),
             waits: 0,
             again: Vec::new(),
             spare: Letters::default(),
@@ -101,6 +108,7 @@ impl EventLoop {
                     self.turn(slot_of(name));
                 }
             }
+            self.rouse();
             self.overdue();
             self.settle();
             self.commit();
@@ -114,7 +122,7 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        if !self.again.is_empty() {
+        if !self.again.is_empty() || !self.roused.is_empty() {
             return Some(Timespec::default());
         }
         let paused = self.acceptor.as_ref().and_then(Acceptor::paused);
@@ -250,6 +258,9 @@ impl EventLoop {
                         self.wake(name, &wake);
                     }
                 }
+            } else if let Some(number) = crowd_of(name) {
+                let names = self.crowds.woken(number);
+                self.roused.push_back((wake, names.into_iter()));
             } else {
                 self.wake(name, &wake);
             }
@@ -282,6 +293,24 @@ impl EventLoop {
             self.acks.due(|lsn| engine.is_durable(lsn))
         } {
             self.wake(name, &Wake::Ready);
+        }
+    }
+
+    /// Steps some of those whose crowd was woken: a large one leaves time to the other connections.
+    fn rouse(&mut self) {
+        for _ in 0..ROUSED {
+            let Some((wake, names)) = self.roused.front_mut() else {
+                return;
+            };
+            match names.next() {
+                Some(name) => {
+                    let wake = wake.clone();
+                    self.wake(name, &wake);
+                }
+                None => {
+                    self.roused.pop_front();
+                }
+            }
         }
     }
 
@@ -380,11 +409,19 @@ impl EventLoop {
             self.waits = self.waits.wrapping_add(1);
             let name = slots::token(slot, self.waits);
             if let Some(connection) = self.slots.get(slot)
-                && let Some(lsn) = connection.register(&self.sink, name)
+                && let Some(lsn) =
+                    connection.register(&self.sink, name, &mut self.crowds, &self.desk.tally)
             {
                 self.acks.add(lsn, name);
             }
         }
         self.desk.waiting = waiting;
+        let slots = &mut self.slots;
+        self.crowds.tidy(|name| {
+            slots
+                .get(slot_of(name))
+                .is_some_and(|connection| connection.awaits(name))
+        });
+        self.desk.tally.crowds(self.crowds.len());
     }
 }

@@ -1,8 +1,9 @@
 //! The loops of the fast path: one thread each over epoll, and what their connections share.
 
 pub(crate) mod acceptor;
-mod acks;
+pub(crate) mod acks;
 pub(crate) mod blocking;
+pub(crate) mod crowds;
 pub(crate) mod desk;
 pub(crate) mod eventloop;
 pub(crate) mod mailbox;

@@ -24,6 +24,21 @@ pub(crate) fn slot_of(token: u64) -> u32 {
     (token & u64::from(u32::MAX)) as u32
 }
 
+/// No connection is there.
+const NOWHERE: u32 = u32::MAX;
+/// Names the wakes of the log.
+pub(crate) const LOG: u64 = u64::MAX;
+
+/// Names the wake of a crowd. The largest number is [`LOG`]'s.
+pub(crate) fn crowd_token(number: u32) -> u64 {
+    token(NOWHERE, number)
+}
+
+/// The number of the crowd whose wake has this name.
+pub(crate) fn crowd_of(name: u64) -> Option<u32> {
+    (slot_of(name) == NOWHERE && name != LOG).then_some((name >> 32) as u32)
+}
+
 impl Slots {
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
