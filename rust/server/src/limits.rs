@@ -6,7 +6,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Loops, one thread each; default: one core less than there are, at least one. That core is for the committer.
+    /// Loops, one thread each; default: one per core.
     pub loops: usize,
     /// Connections open at once; more are answered 503 and closed; default 10,000.
     pub max_connections: usize,
@@ -31,7 +31,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            loops: std::thread::available_parallelism().map_or(1, |cores| (cores.get() - 1).max(1)),
+            loops: std::thread::available_parallelism().map_or(1, usize::from),
             max_connections: 10_000,
             max_header_bytes: 64 << 10,
             max_streams_per_connection: 100,

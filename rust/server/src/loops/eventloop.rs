@@ -379,11 +379,18 @@ impl EventLoop {
                 continue;
             };
             connection.timer = None;
-            if connection.is_overdue(&self.desk) {
-                tracing::debug!("a peer kept the listener waiting too long");
-                self.remove(slot);
-            } else {
-                self.turn(slot);
+            match connection.deadline(&self.desk.limits) {
+                None => {}
+                // It has moved since: nobody has a turn before its time.
+                Some(later) if later > self.desk.now => {
+                    let timer = &mut connection.timer;
+                    self.timers.set(slot, timer, Some(later));
+                }
+                Some(_) if connection.is_overdue(&self.desk) => {
+                    tracing::debug!("a peer kept the listener waiting too long");
+                    self.remove(slot);
+                }
+                Some(_) => self.turn(slot),
             }
         }
     }
