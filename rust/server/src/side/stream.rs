@@ -43,7 +43,10 @@ pub(super) async fn answer(
     let mut outlet = Outlet::new(Rc::clone(&room), respond, asked);
     // What ends a stream early needs no further treatment: dropping both ends resets it.
     let _ = match elsewhere {
-        Some(socket) => forward(&room, socket, head, scheme, &mut body, &mut outlet).await,
+        // In a box: it is large, and would make every task as large.
+        Some(socket) => {
+            Box::pin(forward(&room, socket, head, scheme, &mut body, &mut outlet)).await
+        }
         None => serve(&room, &head, scheme, &mut body, &mut outlet).await,
     };
 }
