@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::Lsn;
 use crate::bell::Bell;
 use crate::compact::{self, Aim, PlanOptions, plan};
 use crate::error::{CompactError, ReadError, Trouble};
@@ -41,6 +42,22 @@ pub(crate) struct Compactor {
     no_space: Mutex<Option<(Instant, u64)>>,
     compactions: AtomicU64,
     written: AtomicU64,
+}
+
+/// Which files are looked at.
+#[derive(Clone, Copy)]
+struct Scope {
+    /// Those of the log below this LSN.
+    upto: Lsn,
+    /// See [`PlanOptions`].
+    made_from: u64,
+}
+
+impl Scope {
+    const ALL: Self = Self {
+        upto: Lsn::MAX,
+        made_from: u64::MAX,
+    };
 }
 
 impl Compactor {
@@ -117,7 +134,7 @@ impl Compactor {
                 Some(_) => Aim::Space,
                 None => Aim::Order,
             };
-            if !self.merge(aim, &self.gently)? {
+            if !self.merge(aim, Scope::ALL, &self.gently)? {
                 return Ok(NAP);
             }
             *self.told.lock() = None;
@@ -165,9 +182,15 @@ impl Compactor {
     pub(crate) fn merge_all(&self) -> Result<(), CompactError> {
         let _job = self.job.lock();
         let told = |error: SealError| error.refusal(&self.at.committer);
+        // What is sealed from here on waits for another time.
+        let files = self.at.shelf.files().files();
+        let scope = Scope {
+            upto: files.last().map_or(0, |file| file.entry().to),
+            made_from: self.at.manifest.number(),
+        };
         loop {
             self.weigh(&self.quickly).map_err(told)?;
-            match self.merge(Aim::All, &self.quickly) {
+            match self.merge(Aim::All, scope, &self.quickly) {
                 // Damage is not met again: its file is left out from here on.
                 Ok(true) | Err(SealError::Damaged(ReadError::Damaged { .. })) => {}
                 Ok(false) => break,
@@ -188,13 +211,16 @@ impl Compactor {
     }
 
     /// Makes one file of some, or none; `false` when all is as it should be.
-    fn merge(&self, aim: Aim, throttle: &Throttle) -> Result<bool, SealError> {
+    fn merge(&self, aim: Aim, scope: Scope, throttle: &Throttle) -> Result<bool, SealError> {
         throttle.check()?;
         let options = PlanOptions {
             file_bytes: self.file_bytes,
             aim,
+            made_from: scope.made_from,
         };
-        let Some(job) = plan(&self.at.shelf.files().files(), options) else {
+        let files = self.at.shelf.files().files();
+        let count = files.partition_point(|file| file.entry().to <= scope.upto);
+        let Some(job) = plan(&files[..count], options) else {
             return Ok(false);
         };
         let number = self.at.manifest.number();

@@ -37,6 +37,9 @@ pub(crate) struct PlanOptions {
     pub(crate) file_bytes: u64,
     /// What for.
     pub(crate) aim: Aim,
+    /// When all are merged: files with this number or a higher one were made for it, so that what died in them since
+    /// is left to another time. Whoever trims all the time would be waited for without end.
+    pub(crate) made_from: u64,
 }
 
 /// Files to be replaced by one, or by none.
@@ -113,7 +116,9 @@ fn gone(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
 fn mostly_dead(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
     let alone = |file: &Arc<SealedFile>| {
         if options.aim == Aim::All {
-            dead(file) > 0 && as_many_as_fit(files, options).is_none()
+            dead(file) > 0
+                && file.entry().number < options.made_from
+                && as_many_as_fit(files, options).is_none()
         } else {
             dead(file) > file.payload_bytes() / DEAD_SHARE
         }

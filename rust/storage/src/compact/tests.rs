@@ -19,10 +19,12 @@ use crate::tenancy::{EverythingAlive, Tenancy};
 const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     aim: Aim::Order,
+    made_from: u64::MAX,
 };
 pub(super) const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     aim: Aim::All,
+    made_from: u64::MAX,
 };
 
 /// A store's sealed files, without the store.
@@ -240,6 +242,23 @@ fn a_file_is_rewritten_when_more_than_a_third_of_it_is_dead() {
     files.model.keep_alive(&gone(3));
     files.model.assert_whole(&files.sealed);
     assert_eq!(files.settle(&gone(6), AUTO), 1);
+    assert!(files.home.list().unwrap().sealed.is_empty());
+}
+
+#[test]
+fn what_died_in_a_file_since_it_was_made_for_a_merge_of_all_is_left_to_another() {
+    let mut files = Files::new();
+    files.write(&equal(6));
+    files.write(&equal(6));
+    let options = PlanOptions {
+        made_from: files.next,
+        ..FORCED
+    };
+    let gone = |count: u64| Floors((1..=count).map(|stream| (stream, None)).collect());
+    assert_eq!(files.settle(&gone(1), options), 1);
+    assert!(files.plan(&gone(2), options).is_none());
+    assert!(files.plan(&gone(2), FORCED).is_some());
+    assert_eq!(files.settle(&gone(6), options), 1, "nothing is alive");
     assert!(files.home.list().unwrap().sealed.is_empty());
 }
 
