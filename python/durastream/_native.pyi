@@ -372,6 +372,7 @@ class Service:
         sse_max: float | None = None,
         sse_heartbeat: float | None = None,
         page_bytes: int | None = None,
+        sending_bytes: int | None = None,
         cors_origins: Sequence[str] | None = None,
         hold_time: float | None = None,
         hold_count: int | None = None,

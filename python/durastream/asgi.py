@@ -46,6 +46,8 @@ class Options(TypedDict, total=False):
     """Silence after which SSE sends a comment: 15."""
     page_bytes: int
     """Largest page of a read: 4 MiB."""
+    sending_bytes: int
+    """Pages read from disk that are on their way at once: 256 MiB; beyond it pages have 64 KiB."""
     cors_origins: Sequence[str]
     """Origins that browsers may read from: any (`*`)."""
     hold_time: float

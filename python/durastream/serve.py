@@ -131,6 +131,7 @@ def _app(settings: Settings, engine: LogEngine) -> DurableStreams:
             sse_max=settings.sse_max,
             sse_heartbeat=settings.sse_heartbeat,
             page_bytes=settings.page_bytes,
+            sending_bytes=settings.sending_bytes,
             cors_origins=settings.cors_origin,
             hold_time=settings.hold_time,
             hold_count=settings.hold_count,

@@ -187,6 +187,8 @@ SETTINGS: tuple[Setting, ...] = (
         ("sse_max", _time, "60", "TIME", "after how long an SSE response ends"),
         ("sse_heartbeat", _time, "15", "TIME", "silence after which SSE sends a comment"),
         ("page_bytes", _size, "4MiB", "SIZE", "largest page of a read"),
+        ("sending_bytes", _size_or_zero, "256MiB", "SIZE",
+         "pages read from disk on their way at once; beyond it pages have 64 KiB"),
         ("cors_origin", _origin, "*", "ORIGIN", "origin that browsers may use; repeatable", True),
         ("hold_time", _time_or_zero, "20ms", "TIME",
          "how long an early producer sequence waits for its predecessor; 0: not at all"),

@@ -20,6 +20,9 @@ pub struct Config {
     pub sse_heartbeat: Duration,
     /// Largest page, in bytes; default 4 MiB (one append may be larger).
     pub page_bytes: usize,
+    /// Bytes of pages read from disk that are on their way to readers; default 256 MiB. Beyond it such pages have 64 KiB
+    /// (one append may be larger), so that slow readers hold no more memory than that each.
+    pub sending_bytes: usize,
     /// Origins allowed by CORS; default any (`*`).
     pub cors_origins: Vec<String>,
     /// How long an early producer sequence is held for its predecessor; default 20 ms, zero: not at all.
@@ -53,6 +56,7 @@ impl Default for Config {
             sse_max: Duration::from_secs(60),
             sse_heartbeat: Duration::from_secs(15),
             page_bytes: 4 << 20,
+            sending_bytes: 256 << 20,
             cors_origins: vec!["*".to_owned()],
             hold_time: Duration::from_millis(20),
             hold_count: 1024,

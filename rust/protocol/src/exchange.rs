@@ -216,7 +216,7 @@ impl Exchange {
             Live::Sse => config.page_bytes.min(sse::PAGE_BYTES),
             Live::No | Live::LongPoll => config.page_bytes,
         };
-        let paging = Paging::new(reader, read.query.from, max_bytes);
+        let paging = Paging::new(reader, read.query.from, max_bytes, &self.shared.sending);
         let subject = match paging.subject() {
             Ok(subject) => subject,
             Err(error) => return self.answered(refusal::lookup(&error).answer()),

@@ -27,6 +27,7 @@ mod refusal;
 mod response;
 mod retention;
 mod route;
+mod sending;
 mod service;
 mod sse;
 mod values;

@@ -10,6 +10,8 @@ use durastream_engine::{
     WatchId,
 };
 
+use crate::sending::Sending;
+
 /// What does not change while a stream is read.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
@@ -57,6 +59,7 @@ pub(crate) struct Paging {
     reader: Reader,
     from: Start,
     max_bytes: usize,
+    sending: Arc<Sending>,
     fetched: Option<Result<Page, PageError>>,
     watch: Option<WatchId>,
     /// The log failed: what is stored can be read, but no wake will come.
@@ -65,11 +68,17 @@ pub(crate) struct Paging {
 
 impl Paging {
     /// Begins at `from`, with pages of `max_bytes`.
-    pub(crate) fn new(reader: Reader, from: Start, max_bytes: usize) -> Self {
+    pub(crate) fn new(
+        reader: Reader,
+        from: Start,
+        max_bytes: usize,
+        sending: &Arc<Sending>,
+    ) -> Self {
         Self {
             reader,
             from,
             max_bytes,
+            sending: Arc::clone(sending),
             fetched: None,
             watch: None,
             deaf: false,
@@ -98,7 +107,8 @@ impl Paging {
 
     /// Reads the page from disk, for the next [`Self::poll`].
     pub(crate) fn block(&mut self) {
-        self.fetched = Some(self.reader.page(self.from, self.max_bytes));
+        let page = |max_bytes| self.reader.page(self.from, max_bytes);
+        self.fetched = Some(self.sending.fetch(self.max_bytes, page));
     }
 
     /// Goes on behind `page`. After an empty page that is the true tail, also for a position one

@@ -13,6 +13,7 @@ use crate::hold::Held;
 use crate::problem::Problem;
 use crate::response::Manner;
 use crate::route::{ConfigError, Router};
+use crate::sending::Sending;
 use crate::{RequestHead, Response};
 
 /// Encoded SSE chunks kept for sharing, in bytes.
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) cors: Cors,
     pub(crate) frames: FrameCache,
     pub(crate) held: Arc<Held>,
+    pub(crate) sending: Arc<Sending>,
     stopping: AtomicBool,
 }
 
@@ -52,6 +54,7 @@ impl Service {
                 cors: Cors::new(&config.cors_origins),
                 frames: FrameCache::new(FRAME_CACHE_BYTES),
                 held: Arc::new(Held::new(config.hold_count, config.hold_bytes)),
+                sending: Arc::new(Sending::new(config.sending_bytes)),
                 stopping: AtomicBool::new(false),
                 engine,
                 config,

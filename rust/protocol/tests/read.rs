@@ -286,6 +286,41 @@ fn a_cold_page_is_read_where_blocking_is_allowed() {
 }
 
 #[test]
+fn pages_from_disk_become_small_while_many_bytes_are_on_their_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = Options::default();
+    options.store.hot_bytes = 0;
+    let mut config = Config::default();
+    config.page_bytes = 1 << 20;
+    config.sending_bytes = 2 << 20;
+    let engine = Engine::open(dir.path(), options).unwrap();
+    let server = Server::over(engine, config);
+    server.create("a", "text/plain", "");
+    for _ in 0..200 {
+        server.append("a", "text/plain", &"x".repeat(10_000));
+    }
+    let page = || {
+        let mut live = server.begin(&Request::get("a"));
+        loop {
+            match live.exchange().step(std::time::Instant::now()) {
+                Step::Block => live.exchange().block(),
+                // Opening waits for what was decided before it.
+                Step::Wait { .. } => {}
+                Step::Respond(response) => return response.body,
+                step => panic!("{step:?}"),
+            }
+        }
+    };
+    let size = |body: &[bytes::Bytes]| body.iter().map(bytes::Bytes::len).sum::<usize>();
+    let mut held = vec![page(), page()];
+    assert!(held.iter().all(|body| size(body) > 1_000_000));
+    held.push(page());
+    assert!(size(&held[2]) < 64 << 10 && !held[2].is_empty());
+    held.clear();
+    assert!(size(&page()) > 1_000_000);
+}
+
+#[test]
 fn head_is_metadata_and_never_cached() {
     let server = Server::new();
     let tail = server.create("a", "text/plain", "hello");

@@ -28,7 +28,7 @@ impl Service {
     #[new]
     #[pyo3(signature = (
         engine, *, base_paths=None, long_poll_timeout=None, sse_max=None, sse_heartbeat=None,
-        page_bytes=None, cors_origins=None, hold_time=None, hold_count=None, hold_bytes=None,
+        page_bytes=None, sending_bytes=None, cors_origins=None, hold_time=None, hold_count=None, hold_bytes=None,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -41,6 +41,7 @@ impl Service {
         sse_max: Option<f64>,
         sse_heartbeat: Option<f64>,
         page_bytes: Option<usize>,
+        sending_bytes: Option<usize>,
         cors_origins: Option<Vec<String>>,
         hold_time: Option<f64>,
         hold_count: Option<usize>,
@@ -50,6 +51,7 @@ impl Service {
         set(&mut config.base_paths, base_paths);
         set(&mut config.cors_origins, cors_origins);
         set(&mut config.page_bytes, page_bytes);
+        set(&mut config.sending_bytes, sending_bytes);
         set(&mut config.hold_count, hold_count);
         set(&mut config.hold_bytes, hold_bytes);
         set(&mut config.long_poll_timeout, seconds(long_poll_timeout)?);
