@@ -192,6 +192,19 @@ class TestTheEnd:
             assert (await producer.close(3)).closed
         assert json.loads(room.content()) == [1, 2]
 
+    async def test_a_close_does_not_overtake_a_batch_whose_answer_was_lost(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        """A closed stream would refuse to say that it has the batch (section 5.3)."""
+        room.create()
+        async with face.producer(face.handle(through), "p", **SMALL) as producer:
+            await producer.append(0)
+            await producer.flush()
+            proxy.inject(Fault(lose=True), method="POST")
+            await producer.append(1)
+            assert (await producer.close(2)).closed
+        assert json.loads(room.content()) == [0, 1, 2]
+
     async def test_close_without_a_message(self, face: Face, room: Room) -> None:
         room.create()
         async with face.producer(face.handle(room.url), "p") as producer:
