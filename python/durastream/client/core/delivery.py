@@ -37,8 +37,8 @@ class Delivery:
         if batch.seq == 0 and not self._ledger.replay and self._known_epoch != batch.epoch:
             yield from self._learn(batch)
         if batch.closing:
-            # A closed stream answers 409 to what it has already, but for what closed it (section 5.3): no batch
-            # whose answer was lost may be sent again behind this one.
+            # A closed stream answers 409 to what it has already, but for what closed it (section 5.3):
+            # no batch whose answer was lost may be sent again behind this one.
             yield Step("predecessors", (batch,))
         while True:
             if self._ledger.hopeless(batch):
