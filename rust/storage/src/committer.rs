@@ -302,7 +302,7 @@ impl Committer {
         } else if !self.filling.lock().is_empty() {
             self.settled[((epoch + 1) & 1) as usize].notify_one();
         }
-        let leaves_mark = !marks && !std::mem::replace(&mut turn.mark, !marks);
+        let leaves_mark = !marks && !std::mem::replace(&mut turn.mark, true);
         if turn.kicked || turn.prepare || begins || turn.stopped || leaves_mark {
             self.thread.notify_one();
         }

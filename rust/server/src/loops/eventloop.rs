@@ -398,12 +398,12 @@ impl EventLoop {
     /// Sees to it that what the turn appended becomes durable, by the committer or here.
     fn commit(&mut self) {
         self.arrange();
-        let service = self.desk.service.clone();
-        let engine = service.engine();
+        let engine = self.desk.service.engine();
         if self.slots.len() <= FEW && self.acks.is_waiting() && engine.commit_if_quick(QUICK) {
             self.settle();
             self.arrange();
         }
+        let engine = self.desk.service.engine();
         if let Some(lsn) = self.acks.ask(|lsn| engine.is_durable(lsn)) {
             engine.notify(lsn, &self.sink, LOG);
         }
