@@ -263,6 +263,21 @@ class TestPipelinedProducers:
             "3",
         )
 
+    def test_a_number_whose_predecessors_cannot_all_be_on_their_way_gets_the_gap_at_once(
+        self, room: Room
+    ) -> None:
+        """So does whoever asks by an impossible number where the server is."""
+        path, _ = room.stream("text/plain")
+        asking = {"Producer-Id": "p", "Producer-Epoch": "0", "Producer-Seq": str((1 << 53) - 1)}
+        took = []
+        for _ in range(20):
+            began = time.monotonic()
+            gap = room.append(path, b"x", **asking)
+            took.append(time.monotonic() - began)
+            assert gap.status_code == 409
+            assert gap.headers["producer-expected-seq"] == "0"
+        assert min(took) < 0.02  # what an early number is held for
+
     def test_an_answers_offset_is_the_end_of_that_very_append(self, room: Room) -> None:
         path, _ = room.stream("text/plain")
 

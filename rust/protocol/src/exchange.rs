@@ -10,7 +10,7 @@ use durastream_engine::{CompletionSink, Reader, StreamPath};
 use crate::cors::{self, METHODS};
 use crate::get::{CatchUp, Read};
 use crate::head::Headers;
-use crate::hold::{Hold, Retried, is_early};
+use crate::hold::{Hold, Retried, missing};
 use crate::longpoll::LongPoll;
 use crate::paging::{Paging, Spot, SpotWatch};
 use crate::post::{Post, Style, Tried};
@@ -174,7 +174,7 @@ impl Exchange {
                         .then(|| attempt.clone());
                     let tried = attempt.run(engine);
                     if let Some(again) = again
-                        && is_early(&tried)
+                        && missing(&tried).is_some_and(|n| n <= config.hold_count as u64)
                         && let Some(hold) = Hold::begin(
                             engine,
                             &self.shared.held,

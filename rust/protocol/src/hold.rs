@@ -108,7 +108,7 @@ impl Hold {
     pub(crate) fn retry(&mut self, engine: &Engine, now: Instant) -> Retried {
         self.unwatch();
         let tried = self.attempt.clone().run(engine);
-        if now < self.deadline && is_early(&tried) {
+        if now < self.deadline && missing(&tried).is_some() {
             self.seen = tried.lsn;
             return Retried::Early(self.deadline);
         }
@@ -134,9 +134,14 @@ impl Drop for Hold {
     }
 }
 
-/// Whether a predecessor is missing, which may be on its way.
-pub(crate) fn is_early(tried: &Tried) -> bool {
-    matches!(&tried.outcome, Err(AppendError::Gap { expected, got }) if got > expected)
+/// How many predecessors are missing, which may be on their way.
+///
+/// All but the first of them would have to be held, too: more than can be held will not come in time.
+pub(crate) fn missing(tried: &Tried) -> Option<u64> {
+    match &tried.outcome {
+        Err(AppendError::Gap { expected, got }) if got > expected => Some(got - expected),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

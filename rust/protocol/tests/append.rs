@@ -233,6 +233,25 @@ fn an_early_sequence_whose_predecessor_never_comes_is_a_gap_at_the_deadline() {
 }
 
 #[test]
+fn a_sequence_with_more_predecessors_missing_than_can_be_held_is_a_gap_at_once() {
+    let server = Server::with(|_, config| {
+        config.hold_time = Duration::from_secs(5);
+        config.hold_count = 3;
+    });
+    server.create("a", "text/plain", "");
+    for (seq, held) in [(3, true), (4, false), ((1 << 53) - 1, false)] {
+        let mut early = server.begin(&post("x").producer("p", 0, seq));
+        if held {
+            early.waiting();
+        } else {
+            let reply = early.reply();
+            assert_eq!(reply.status, 409);
+            assert_eq!(reply.header("producer-expected-seq"), Some("0"));
+        }
+    }
+}
+
+#[test]
 fn an_unrelated_event_does_not_end_the_hold() {
     let server = Server::with(|_, config| config.hold_time = Duration::from_secs(5));
     server.create("a", "text/plain", "");
