@@ -37,7 +37,7 @@ pub(crate) fn appends(dir: &Path, seconds: u64, busy: bool) -> Result<Figures, F
     let before = engine.stats().store;
     let begun = Instant::now();
     let until = begun + Duration::from_secs(seconds);
-    let writers = writers(&engine, until, &Arc::default());
+    let writers = writers(&engine, until, Vec::push);
     let mut times = Vec::new();
     for writer in writers {
         times.extend(writer.join().map_err(|_| "a writer panicked")??);
@@ -100,17 +100,22 @@ fn recycled(engine: &Engine, segment: u64, least: u64) -> Result<(), Failure> {
     Err("no segment is reused".into())
 }
 
-type Writer = JoinHandle<Result<Vec<Duration>, Failure>>;
+type Writer<T> = JoinHandle<Result<T, Failure>>;
 
-/// Threads that append to streams of their own, in turn, until then; how long each append took, and in `done` how many.
-fn writers(engine: &Engine, until: Instant, done: &Arc<AtomicU64>) -> Vec<Writer> {
+/// Threads that append to streams of their own, in turn, until then. Each keeps of its appends what `note` makes of
+/// how long they took.
+fn writers<T, N>(engine: &Engine, until: Instant, note: N) -> Vec<Writer<T>>
+where
+    T: Default + Send + 'static,
+    N: Fn(&mut T, Duration) + Clone + Send + 'static,
+{
     let start = |writer: u64| {
-        let (engine, done) = (engine.clone(), Arc::clone(done));
+        let (engine, note) = (engine.clone(), note.clone());
         std::thread::spawn(move || -> Result<_, Failure> {
             let append = body(SIZE);
             let own = (writer..STREAMS).step_by(WRITERS as usize).map(path);
             let own = own.collect::<Result<Vec<_>, Failure>>()?;
-            let mut times = Vec::new();
+            let mut kept = T::default();
             for stream in own.iter().cycle() {
                 let begun = Instant::now();
                 if begun >= until {
@@ -119,10 +124,9 @@ fn writers(engine: &Engine, until: Instant, done: &Arc<AtomicU64>) -> Vec<Writer
                 let ticket = engine.append(stream, append.clone());
                 ticket.outcome?;
                 engine.wait(ticket.lsn, None)?;
-                times.push(begun.elapsed());
-                done.fetch_add(1, Ordering::Relaxed);
+                note(&mut kept, begun.elapsed());
             }
-            Ok(times)
+            Ok(kept)
         })
     };
     (0..WRITERS).map(start).collect()
@@ -135,7 +139,11 @@ pub(crate) fn sustained(dir: &Path, seconds: u64, cap: u64) -> Result<Figures, F
     let part = Duration::from_secs(seconds) / PARTS as u32;
     let done = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
-    let writers = writers(&engine, begun + part * PARTS as u32, &done);
+    // The times themselves would be most of the memory.
+    let counted = Arc::clone(&done);
+    let writers = writers(&engine, begun + part * PARTS as u32, move |(), _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
     let (mut rates, mut sizes, mut before) = (Vec::new(), Vec::new(), 0);
     for number in 1..=PARTS as u32 {
         let (since, mut largest) = (Instant::now(), 0);

@@ -89,16 +89,19 @@ impl SealedFile {
     /// Has the disk begin with what will be read of an extent between two positions, and of its marks, if that was not
     /// read before.
     pub(super) fn will_need(&self, extent: &Extent, from: u64, to: u64) {
-        let len = to.saturating_sub(from);
         let at = extent.data_at + (from - extent.start);
-        if len <= STEP || self.is_verified(at / BLOCK) {
+        let end = at + to.saturating_sub(from);
+        if end - at <= STEP || self.is_verified(at / BLOCK) {
             return;
         }
         let marks = extent.marks_at / BLOCK;
         if !extent.is_single() && !self.is_verified(marks) {
             self.file.will_need(HEADER + marks * BLOCK, BLOCK);
         }
-        self.file.will_need(HEADER + at, len);
+        // Whole blocks, as they are verified.
+        let at = at / BLOCK * BLOCK;
+        let end = end.next_multiple_of(BLOCK).min(self.body());
+        self.file.will_need(HEADER + at, end - at);
     }
 
     fn is_verified(&self, block: u64) -> bool {
