@@ -85,6 +85,11 @@ pub trait FsFile: Send + Sync {
     fn will_need(&self, offset: u64, len: u64) {
         let _ = (offset, len);
     }
+    /// Has the disk begin with bytes that were just written. They are as little durable as before: only when the disk
+    /// is busy depends on it.
+    fn start_writing(&self, offset: u64, len: u64) {
+        let _ = (offset, len);
+    }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
     /// Whether the file has no bytes.

@@ -34,7 +34,8 @@ pub struct StoreOptions {
     pub frame_bytes: usize,
     /// Full segments that may wait to be sealed before commits are slowed down; default 8.
     pub seal_backlog: u64,
-    /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB.
+    /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB. Sealing keeps to
+    /// the same rate while no more than half of `seal_backlog` segments wait.
     pub compaction_bytes_per_second: u64,
     /// Largest file that compaction makes of smaller ones, in bytes; default 4 GiB.
     pub sealed_file_bytes: u64,

@@ -39,7 +39,11 @@ pub(crate) struct Workplace {
 pub(crate) struct Sealer {
     at: Workplace,
     bell: Arc<Bell>,
-    throttle: Throttle,
+    /// While few segments wait: a burst of writes would hold up the syncs of the log.
+    gently: Throttle,
+    quickly: Throttle,
+    /// More segments than these wait: then sealing hurries.
+    few: u64,
     /// Held by whoever makes a file.
     job: Mutex<()>,
     halted: Mutex<Option<Halt>>,
@@ -56,11 +60,14 @@ enum Halt {
 }
 
 impl Sealer {
-    pub(crate) fn new(at: Workplace) -> Self {
+    /// Writes `bytes_per_second` at most while no more than half of `backlog` segments wait.
+    pub(crate) fn new(at: Workplace, bytes_per_second: u64, backlog: u64) -> Self {
         Self {
             bell: at.wal.filled(),
             at,
-            throttle: Throttle::new(None),
+            gently: Throttle::new(Some(bytes_per_second)),
+            quickly: Throttle::new(None),
+            few: backlog / 2,
             job: Mutex::default(),
             halted: Mutex::default(),
             written: AtomicU64::new(0),
@@ -82,7 +89,7 @@ impl Sealer {
     /// The thread: works until [`Sealer::stop`].
     pub(crate) fn run(&self) {
         self.take_up();
-        while self.throttle.check().is_ok() {
+        while self.quickly.check().is_ok() {
             if let Some(pause) = self.turn() {
                 self.bell.wait(pause);
             }
@@ -91,7 +98,8 @@ impl Sealer {
 
     /// Ends the thread and every job, soon. No file is being made any more when it returns.
     pub(crate) fn stop(&self) {
-        self.throttle.cancel();
+        self.gently.cancel();
+        self.quickly.cancel();
         self.bell.ring();
         drop(self.job.lock());
     }
@@ -99,7 +107,7 @@ impl Sealer {
     /// Gives up what an earlier session could have.
     fn take_up(&self) {
         let _job = self.job.lock();
-        if self.throttle.check().is_err() {
+        if self.quickly.check().is_err() {
             return;
         }
         let shelf = &self.at.shelf;
@@ -115,7 +123,8 @@ impl Sealer {
         if self.at.committer.poisoned().is_some() {
             return Some(NAP);
         }
-        match self.seal_next() {
+        let hurry = self.at.wal.backlog() > self.few;
+        match self.seal_next(if hurry { &self.quickly } else { &self.gently }) {
             Ok(sealed) => {
                 self.goes_on();
                 (!sealed).then_some(NAP)
@@ -129,7 +138,7 @@ impl Sealer {
         let _job = self.job.lock();
         self.at.committer.roll()?;
         while self
-            .seal_next()
+            .seal_next(&self.quickly)
             .map_err(|error| error.refusal(&self.at.committer))?
         {
             self.goes_on();
@@ -138,8 +147,8 @@ impl Sealer {
     }
 
     /// Seals the oldest full segment; `false` when there is none.
-    fn seal_next(&self) -> Result<bool, SealError> {
-        self.throttle.check()?;
+    fn seal_next(&self, throttle: &Throttle) -> Result<bool, SealError> {
+        throttle.check()?;
         let Workplace {
             home,
             manifest,
@@ -152,7 +161,7 @@ impl Sealer {
             return Ok(false);
         };
         let number = manifest.number();
-        let make = || seal(home, &segment, end, number, &**tenancy, &self.throttle);
+        let make = || seal(home, &segment, end, number, &**tenancy, throttle);
         let file = match make() {
             // Only when the segment goes at once for it.
             Err(SealError::Trouble(Trouble::Full(_)))

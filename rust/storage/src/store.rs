@@ -90,6 +90,7 @@ impl Store {
         let log: Arc<dyn GroupLog> = Arc::clone(&parts.wal) as Arc<dyn GroupLog>;
         let file_bytes = parts.options.sealed_file_bytes;
         let bytes_per_second = parts.options.compaction_bytes_per_second;
+        let seal_backlog = parts.options.seal_backlog;
         let committer = Arc::new(Committer::new(
             dir.clone(),
             parts.options,
@@ -112,7 +113,7 @@ impl Store {
             tenancy: parts.tenancy,
             shelf: Arc::clone(&shelf),
         };
-        let sealer = Arc::new(Sealer::new(at.clone()));
+        let sealer = Arc::new(Sealer::new(at.clone(), bytes_per_second, seal_backlog));
         let compactor = Arc::new(Compactor::new(at, file_bytes, bytes_per_second));
         let store = Self {
             inner: Arc::new(Inner {

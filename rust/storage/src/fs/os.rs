@@ -196,6 +196,11 @@ impl FsFile for OsFile {
         }
     }
 
+    fn start_writing(&self, offset: u64, len: u64) {
+        // What the kernel is to forget it writes first, and it forgets nothing that is still being written.
+        rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::DontNeed).ok();
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-/// What was not used of the rate is kept for this long.
-const BURST: Duration = Duration::from_millis(50);
+/// What was not used of the rate is kept for this long. The disk is the log's, too, and its syncs wait behind a burst.
+const BURST: Duration = Duration::from_millis(2);
 /// Seconds that one piece of work may be held back at most.
 const LONGEST: f64 = 3600.0;
 

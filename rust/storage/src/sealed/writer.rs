@@ -15,8 +15,9 @@ use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, blo
 use crate::sealed::marks::MarksBuilder;
 use crate::sealed::throttle::{Cancelled, Throttle};
 
-/// Bytes written at once, a multiple of a block.
-const BUFFER: usize = 1 << 20;
+/// Bytes written at once, a multiple of a block. The disk begins with them at once: the log's syncs wait for what it is
+/// busy with, so it is never given much.
+const BUFFER: usize = 2 * BLOCK as usize;
 /// Bytes after which what was written is synced, so that no flush at the end holds up the log's.
 const SYNC_EVERY: u64 = 8 << 20;
 
@@ -233,6 +234,8 @@ impl<'p> SealedWriter<'p> {
         self.file
             .write_all_at(&mut [IoSlice::new(&self.buffer)], HEADER + self.flushed)
             .during("write", &self.path)?;
+        self.file
+            .start_writing(HEADER + self.flushed, self.buffer.len() as u64);
         self.flushed += self.buffer.len() as u64;
         self.unsynced += self.buffer.len() as u64;
         self.buffer.clear();
