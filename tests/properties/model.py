@@ -64,6 +64,7 @@ class Stream:
     content_type: str
     root: "Stream | None" = None
     fork: Fork | None = None
+    point: int = 0  # where it leaves its source, when it is a fork
     appends: list[Append] = field(default_factory=list)
     floor: int = 0
     tail: int = 0
@@ -152,6 +153,7 @@ class Model:
             source.content_type,
             root=source.life,
             fork=Fork(source, offset, sub_offset),
+            point=at,
             appends=inherited,
             floor=source.floor,
             tail=at,
@@ -265,6 +267,18 @@ class Model:
             wire, reached = wire + stored.wire, stored.end
         at_end = reached == stream.tail
         return Page(wire, reached, at_end, at_end and stream.closed)
+
+    def readable_bytes(self) -> int:
+        """All bytes that anybody can read, each once: a fork shares what it has of its source."""
+        ends: dict[tuple[Stream, int], int] = {}
+        for reader in map(self.find, self.live()):
+            for stored in (a for a in reader.appends if a.end > reader.floor):
+                owner = reader
+                while owner.fork is not None and stored.start < owner.point:
+                    owner = owner.fork.source
+                place = (owner, stored.start)
+                ends[place] = max(ends.get(place, 0), stored.end)
+        return sum(end - start for (_, start), end in ends.items())
 
     def text(self, stream: Stream) -> bytes:
         """All readable bytes of a stream, as stored."""

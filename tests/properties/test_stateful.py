@@ -348,6 +348,12 @@ class EngineAgainstModel(RuleBasedStateMachine):
     def checkpoint(self) -> None:
         self.engine.checkpoint()
 
+    @rule()
+    def compact(self) -> None:
+        """What is counted as alive is what somebody can read, whoever else could once."""
+        self.engine.compact()
+        assert self.engine.stats().sealed_live_bytes == self.model.readable_bytes()
+
     @rule(times=st.integers(1, 3))
     def churn(self, times: int) -> None:
         """Fills segments with what nobody needs, so that the log reuses them."""

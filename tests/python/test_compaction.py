@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from durastream import AsyncLogEngine, LogEngine, StreamNotFound
+from durastream import AsyncLogEngine, LogEngine, Retention, StreamNotFound
 
 SEGMENT = 16 << 10
 EVENT = 700
@@ -80,6 +80,39 @@ def test_a_fork_keeps_what_it_needs_of_a_source_that_was_deleted(tmp_path: Path)
         assert (log.stats().sealed_bytes, log.stats().sealed_live_bytes) == (0, 0)
     with LogEngine(tmp_path) as log:
         assert list(log.list()) == []
+
+
+def test_a_fork_keeps_nothing_that_it_does_not_read(tmp_path: Path) -> None:
+    with LogEngine(tmp_path, segment_bytes=SEGMENT) as log:
+        fill(log, 1, 2)
+        log.fork("s/0", "fork")
+        for event in range(2, 100):
+            log.append("s/0", body(0, event)[:EVENT])
+        kept = log.read("s/0", max_bytes=90 * EVENT).next_offset
+        log.trim("s/0", kept)
+        log.compact()
+        assert log.stats().sealed_live_bytes == (2 + 10) * EVENT
+        log.delete("s/0")
+        log.compact()
+        assert log.stats().sealed_live_bytes == 2 * EVENT
+        assert disk_bytes(tmp_path) < 2 * EVENT + 5000
+        assert content(log, "fork") == b"".join(body(0, event)[:EVENT] for event in range(2))
+
+
+def test_forks_that_come_and_go_leave_nothing_of_a_source_with_a_retention(tmp_path: Path) -> None:
+    most = 10 * EVENT
+    with LogEngine(tmp_path, segment_bytes=SEGMENT, reap_interval=0.001) as log:
+        log.create("s", retention=Retention(max_bytes=most))
+        log.fork("s", "fork/0")
+        for generation in range(1, 20):
+            for event in range(20):
+                log.append("s", body(generation, event)[:EVENT])
+            while (info := log.head("s")).tail.position - info.floor.position > most:
+                pass
+            log.fork("s", f"fork/{generation}")
+            log.delete(f"fork/{generation - 1}")
+        log.compact()
+        assert log.stats().sealed_live_bytes == most
 
 
 @pytest.mark.anyio

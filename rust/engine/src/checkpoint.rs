@@ -285,6 +285,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<State, Malformed> {
         return Err(Malformed("bytes left over"));
     }
     builder.state.directory = Directory::of(builder.paths);
+    for id in builder.forks {
+        builder.state.note_needs(id);
+    }
     Ok(builder.state)
 }
 
@@ -294,6 +297,7 @@ struct Builder {
     state: State,
     types: Vec<(Arc<str>, Format)>,
     paths: Vec<(StreamPath, u64)>,
+    forks: Vec<u64>,
 }
 
 /// What a checkpoint says of a stream.
@@ -344,6 +348,13 @@ impl Builder {
             extra.floor = fields.floor;
             extra.kept = fields.kept;
             extra.gone_end = soft.then_some(0);
+            extra.softened = soft;
+        }
+        if let Some(origin) = extra.as_ref().and_then(|extra| extra.fork.as_ref()) {
+            if origin.source >= fields.id {
+                return Err(Malformed("a fork of what came after it"));
+            }
+            self.forks.push(fields.id);
         }
         self.state.soft_deleted += u64::from(soft);
         if self

@@ -1,9 +1,8 @@
 //! The store's word on what is durable, and the word it gets on what is still needed.
 
-use durastream_storage::{CommitError, CommitObserver, Lsn, Tenancy};
+use durastream_storage::{CommitError, CommitObserver, Live, Lsn, Tenancy};
 
 use crate::core::Core;
-use crate::stream::Stream;
 use crate::watch::Wakes;
 
 impl CommitObserver for Core {
@@ -24,12 +23,10 @@ impl CommitObserver for Core {
 const BATCH: usize = 256;
 
 impl Tenancy for Core {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         for some in streams.chunks(BATCH) {
             let inner = self.lock();
-            // A removed stream is there until that is durable.
-            let unused = |id: &u64| inner.state.stream(*id).map(Stream::unused);
-            out.extend(some.iter().map(unused));
+            out.extend(some.iter().map(|id| inner.state.live(*id)));
         }
     }
 }

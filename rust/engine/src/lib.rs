@@ -31,6 +31,7 @@ mod housekeeping;
 mod index;
 mod list;
 mod moment;
+mod needs;
 mod options;
 mod page;
 mod reader;

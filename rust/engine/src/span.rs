@@ -99,7 +99,7 @@ pub(crate) fn walk(
     for (stream, bound) in chain.into_iter().rev() {
         let stretch = Stretch {
             stream: stream.id,
-            from: from.max(stream.origin().map_or(0, |origin| origin.point)),
+            from: from.max(stream.point()),
             to: stream.index.start().min(bound),
         };
         if stretch.from < stretch.to && visit(Part::History(stretch)).is_break() {

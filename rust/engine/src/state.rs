@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use durastream_storage::Lsn;
+use durastream_storage::{Live, Lsn};
 use rustc_hash::FxHashSet;
 
 use crate::StreamPath;
 use crate::directory::Directory;
 use crate::moment::Millis;
+use crate::needs::Needs;
 use crate::retention::{Ledger, Queue};
 use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
@@ -29,6 +30,8 @@ pub(crate) struct State {
     /// Live ones that may have more than their retention keeps.
     pub(crate) excess: Queue,
     pub(crate) soft_deleted: u64,
+    /// What forks read of the streams that they come from.
+    pub(crate) needs: Needs,
     /// How many times payloads have become dead, durably.
     pub(crate) freed: u64,
     types: FxHashSet<Arc<str>>,
@@ -72,6 +75,7 @@ impl Default for State {
             deadlines: BTreeSet::new(),
             excess: Queue::default(),
             soft_deleted: 0,
+            needs: Needs::default(),
             freed: 0,
             types: FxHashSet::default(),
             snapshot: None,
@@ -117,20 +121,33 @@ impl State {
         owned
     }
 
+    /// What of a stream's own payloads anybody can read, its own readers or those of forks, by what is durable.
+    ///
+    /// IMPORTANT: what is dead once stays dead. A fork begins between the floor and the tail of a stream that is not
+    /// deleted, with that one's floor, so it reads nothing that its source does not.
+    pub(crate) fn live(&self, id: u64) -> Live {
+        // A removed stream is there until that is durable.
+        let Some(stream) = self.stream(id) else {
+            return Live::NOTHING;
+        };
+        let own = match stream.is_read() {
+            true => Live::above(stream.floor()),
+            false => Live::NOTHING,
+        };
+        own.and(self.needs.of(id))
+    }
+
     /// Carries out what waited for an event to be durable.
     pub(crate) fn settle(&mut self, effect: &Effect) {
         match effect.kind {
-            EffectKind::Changed | EffectKind::Softened => {}
+            EffectKind::Changed => {}
             EffectKind::Trimmed(floor) => {
                 self.freed += 1;
-                if let Some(stream) = self.stream_mut(effect.id) {
-                    let extra = stream.extra_mut();
-                    extra.floor = floor;
-                    if extra.pending_floor == Some(floor) {
-                        extra.pending_floor = None;
-                    }
-                    stream.drop_trimmed();
-                }
+                self.trimmed(effect.id, floor);
+            }
+            EffectKind::Softened => {
+                self.freed += 1;
+                self.softened(effect.id);
             }
             EffectKind::Configured => {
                 if let Some(stream) = self.stream_mut(effect.id)
@@ -146,16 +163,54 @@ impl State {
         }
     }
 
+    fn trimmed(&mut self, id: u64, floor: u64) {
+        if let Some(stream) = self.streams.get(id) {
+            self.needs.remove(stream, &self.streams);
+        }
+        if let Some(stream) = self.streams.get_mut(id) {
+            let extra = stream.extra_mut();
+            extra.floor = floor;
+            if extra.pending_floor == Some(floor) {
+                extra.pending_floor = None;
+            }
+        }
+        self.note_needs(id);
+        self.drop_unused(id);
+    }
+
+    fn softened(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get(id) {
+            self.needs.remove(stream, &self.streams);
+        }
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.extra_mut().softened = true;
+        }
+    }
+
+    /// Notes what a fork reads of the streams that it comes from.
+    pub(crate) fn note_needs(&mut self, id: u64) {
+        if let Some(stream) = self.streams.get(id).filter(|stream| stream.is_read()) {
+            self.needs.add(stream, &self.streams);
+        }
+    }
+
+    /// Forgets payloads that neither readers nor forks can reach, as far as checkpoints leave them out.
+    fn drop_unused(&mut self, id: u64) {
+        let lowest = self.needs.lowest(id).unwrap_or(u64::MAX);
+        if let Some(stream) = self.streams.get_mut(id) {
+            let unused = stream.kept().min(stream.floor()).min(lowest);
+            stream.index.forget(|entry| entry.end <= unused);
+        }
+    }
+
     fn forget(&mut self, id: u64) {
         let Some(stream) = self.streams.remove(id) else {
             return;
         };
         debug_assert_eq!(stream.phase, Phase::Removed);
-        if let Some(origin) = stream.origin()
-            && let Some(source) = self.stream_mut(origin.source)
-        {
-            source.extra_mut().leaving -= 1;
-            source.drop_trimmed();
+        if let Some(origin) = stream.origin() {
+            self.needs.remove(&stream, &self.streams);
+            self.drop_unused(origin.source);
         }
         // Two left: the set's and this stream's.
         if Arc::strong_count(&stream.content_type) == 2 {

@@ -61,11 +61,11 @@ pub(crate) struct Extra {
     pub(crate) root: Option<u64>,
     /// The durable floor.
     pub(crate) floor: u64,
-    /// Its own payloads below this are of no use: it is the reserved floor, as of the first fork
-    /// while there are forks.
+    /// A checkpoint leaves out its own payloads below this, and so may the index: the reserved floor, as of the first
+    /// fork while there are forks. So no fork needs what lies below, but what lies above may be dead as well.
     pub(crate) kept: u64,
-    /// Forks whose removal is not durable yet: their readers may still read through this stream.
-    pub(crate) leaving: u32,
+    /// That only forks read it is durable.
+    pub(crate) softened: bool,
     /// End of the event that made it anything but `Live`.
     pub(crate) gone_end: Option<Lsn>,
     /// Ids come from strangers: hashed with a key.
@@ -222,6 +222,11 @@ impl Stream {
         self.extra.as_ref()?.stream_seq.as_deref()
     }
 
+    /// Where its own payloads begin: its fork point, or 0.
+    pub(crate) fn point(&self) -> u64 {
+        self.origin().map_or(0, |origin| origin.point)
+    }
+
     /// Incarnation of its offsets: its own id, or that of the root of its fork tree.
     pub(crate) fn root(&self) -> u64 {
         let root = self.extra.as_ref().and_then(|extra| extra.root);
@@ -285,18 +290,8 @@ impl Stream {
         }
     }
 
-    /// Below this position no reader and no fork reaches its own payloads, durably; 0 when that
-    /// depends on forks that are about to go.
-    pub(crate) fn unused(&self) -> u64 {
-        match &self.extra {
-            Some(extra) if extra.leaving == 0 => extra.kept.min(extra.floor),
-            _ => 0,
-        }
-    }
-
-    /// Forgets payloads that neither readers nor forks can reach.
-    pub(crate) fn drop_trimmed(&mut self) {
-        let unused = self.unused();
-        self.index.forget(|entry| entry.end <= unused);
+    /// Whether it has readers of its own, as far as is durable.
+    pub(crate) fn is_read(&self) -> bool {
+        self.extra.as_ref().is_none_or(|extra| !extra.softened)
     }
 }

@@ -14,6 +14,8 @@ use crate::log::GroupLog;
 use crate::sealed::{SealError, Throttle};
 use crate::sealer::Workplace;
 
+/// Events that are merged into one file: 32 to 64 MiB of memory while that is made.
+const FILE_EVENTS: u64 = 32 << 20;
 /// How often it looks for work when nobody calls, at least.
 const NAP: Duration = Duration::from_secs(5);
 /// How long nothing is done after it was found out what is alive, at least, ...
@@ -215,6 +217,7 @@ impl Compactor {
         throttle.check()?;
         let options = PlanOptions {
             file_bytes: self.file_bytes,
+            file_events: FILE_EVENTS,
             aim,
             made_from: scope.made_from,
         };

@@ -62,7 +62,7 @@ pub use recovery::Recovering;
 pub use sealed::History;
 pub use stats::{RecoveryReport, StoreStats};
 pub use store::{Batch, CheckpointWriter, Store};
-pub use tenancy::Tenancy;
+pub use tenancy::{Live, Tenancy};
 
 /// A byte address in the endless log; 0 is before everything.
 pub type Lsn = u64;

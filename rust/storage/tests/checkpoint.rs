@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durastream_storage::{Durability, OpenError, ReadError, Recovering, Tenancy};
+use durastream_storage::{Durability, Live, OpenError, ReadError, Recovering, Tenancy};
 use support::{Log, append, head, open, open_with, os, payload, reference, small};
 
 #[test]
@@ -119,8 +119,12 @@ fn sealed_segments_are_used_again_and_their_old_frames_never_come_back() {
 struct Even(u64);
 
 impl Tenancy for Even {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
-        out.extend(streams.iter().map(|it| (it % 2 == 0).then_some(self.0)));
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
+        let live = |it: &u64| match it % 2 {
+            0 => Live::above(self.0),
+            _ => Live::NOTHING,
+        };
+        out.extend(streams.iter().map(live));
     }
 }
 

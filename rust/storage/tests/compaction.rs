@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_storage::fs::{Fs, Open, SimFs};
-use durastream_storage::{CommitError, CompactError, Lsn, ReadError, Recovering, Store, Tenancy};
+use durastream_storage::{
+    CommitError, CompactError, Live, Lsn, ReadError, Recovering, Store, Tenancy,
+};
 use parking_lot::Mutex;
 use support::{Log, append, head, open_with, payload, small};
 
@@ -25,9 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Dead(Mutex<(u64, u64)>);
 
 impl Tenancy for Dead {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         let (gone, floor) = *self.0.lock();
-        out.extend(streams.iter().map(|it| (*it > gone).then_some(floor)));
+        let live = |it: &u64| match *it > gone {
+            true => Live::above(floor),
+            false => Live::NOTHING,
+        };
+        out.extend(streams.iter().map(live));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_storage::fs::{Fs, SimFs};
-use durastream_storage::{CommitError, PushError, Recovering, Store, Tenancy};
+use durastream_storage::{CommitError, Live, PushError, Recovering, Store, Tenancy};
 use parking_lot::Mutex;
 use support::{Log, append, head, payload, small};
 
@@ -31,13 +31,13 @@ struct Tenants {
 }
 
 impl Tenancy for Dead {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         let tenants = self.0.lock();
-        out.extend(
-            streams
-                .iter()
-                .map(|it| (!tenants.gone.contains(it)).then_some(tenants.floor)),
-        );
+        let live = |it| match tenants.gone.contains(it) {
+            false => Live::above(tenants.floor),
+            true => Live::NOTHING,
+        };
+        out.extend(streams.iter().map(live));
     }
 }
 

@@ -164,6 +164,8 @@ fn create(
     state.next_id = id + 1;
     state.directory.insert(&creation.path, id);
     state.streams.insert(stream);
+    // From here on its source may be trimmed.
+    state.note_needs(id);
     Ok(())
 }
 
@@ -301,10 +303,8 @@ fn remove(
     let source = state.change(source?)?;
     source.forks -= 1;
     let (forks, floor) = (source.forks, source.reserved_floor());
-    let extra = source.extra_mut();
-    extra.leaving += 1;
     if forks == 0 {
-        extra.kept = floor;
+        source.extra_mut().kept = floor;
     }
     (source.forks == 0 && source.phase == Phase::Soft).then_some(source.id)
 }

@@ -31,15 +31,19 @@ impl Holdings {
     pub(super) fn of(state: &State, sealed: Lsn) -> Self {
         let mut holdings = Self::default();
         for stream in state.streams.values() {
-            let own = stream.origin().map_or(0, |origin| origin.point);
-            let from = own.max(stream.kept());
-            let to = stream.index.start_behind(|entry| entry.lsn < sealed);
-            if from < to {
-                let stream = stream.id;
-                holdings.history.push(Stretch { stream, from, to });
+            let live = state.live(stream.id);
+            let end = stream.index.start_behind(|entry| entry.lsn < sealed);
+            for part in live.ranges() {
+                let (from, to) = (part.start.max(stream.point()), part.end.min(end));
+                if from < to {
+                    let stream = stream.id;
+                    holdings.history.push(Stretch { stream, from, to });
+                }
             }
-            let gone = |lsn: Lsn, end: u64| end <= stream.kept() || lsn < sealed;
-            for (start, entry) in stream.index.behind(|entry| gone(entry.lsn, entry.end)) {
+            for (start, entry) in stream.index.behind(|entry| entry.lsn < sealed) {
+                if live.bytes(start, entry.end) == 0 {
+                    continue;
+                }
                 holdings.frames.push(FrameRef {
                     lsn: entry.lsn,
                     stream: stream.id,
@@ -51,7 +55,7 @@ impl Holdings {
         holdings.frames.sort_unstable_by_key(|frame| frame.lsn);
         holdings
             .history
-            .sort_unstable_by_key(|stretch| stretch.stream);
+            .sort_unstable_by_key(|stretch| (stretch.stream, stretch.from));
         holdings
     }
 
@@ -107,18 +111,28 @@ impl Holdings {
     }
 
     fn hurt(&self, finding: &Finding, state: &State) -> Vec<Fault> {
-        let hurt = finding.lost.iter().filter_map(|lost| {
-            let at = self
-                .history
-                .binary_search_by_key(&lost.stream, |stretch| stretch.stream);
-            let stretch = self.history.get(at.ok()?)?;
-            let range = (lost.from.max(stretch.from), lost.to.min(stretch.to));
-            let stream = state.stream(lost.stream)?;
+        let mut hurt = Vec::new();
+        for lost in &finding.lost {
+            let Some(stream) = state.stream(lost.stream) else {
+                continue;
+            };
             let named = (stream.id, &stream.path);
-            let (file, detail) = (finding.file.clone(), &finding.detail);
-            (range.0 < range.1).then(|| Fault::missing(file, finding.offset, named, range, detail))
-        });
-        hurt.collect()
+            for stretch in self.sealed_of(lost.stream) {
+                let range = (lost.from.max(stretch.from), lost.to.min(stretch.to));
+                if range.0 < range.1 {
+                    let (file, detail) = (finding.file.clone(), &finding.detail);
+                    hurt.push(Fault::missing(file, finding.offset, named, range, detail));
+                }
+            }
+        }
+        hurt
+    }
+
+    /// What of a stream must be in sealed files.
+    fn sealed_of(&self, stream: u64) -> &[Stretch] {
+        let from = self.history.partition_point(|it| it.stream < stream);
+        let to = self.history.partition_point(|it| it.stream <= stream);
+        self.history.get(from..to).unwrap_or_default()
     }
 
     /// Reads back what must be in the log, and tells what cannot be.

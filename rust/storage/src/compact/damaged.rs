@@ -4,9 +4,9 @@ use crate::compact::plan::Job;
 use crate::compact::run;
 use crate::compact::tests::{FORCED, Files};
 use crate::error::ReadError;
-use crate::sealed::model::{Burst, Floors, Model, flip};
+use crate::sealed::model::{Burst, Floors, Leftovers, Model, flip};
 use crate::sealed::{SealError, Throttle};
-use crate::tenancy::{EverythingAlive, Tenancy};
+use crate::tenancy::{EverythingAlive, Live, Tenancy};
 
 /// Events of a kilobyte, so that 64 of them fill a block.
 const LEN: u64 = 1024;
@@ -125,6 +125,39 @@ fn an_event_that_is_alive_in_part_keeps_a_damaged_file() {
     // In the middle of the last event in the block.
     let tenancy = Floors([(2, Some(2000 + 64 * LEN - 10))].into());
     assert_eq!(files.settle(&tenancy, FORCED), 0);
+}
+
+#[test]
+fn damage_between_living_parts_keeps_no_file() {
+    // The events that lie in the block wholly or in part, and the stream's all.
+    for (until, from, is_kept) in [
+        (0, 64, false),
+        (1, 64, true),
+        (0, 63, true),
+        (0, 127, false),
+    ] {
+        let mut files = files(2);
+        damage(&files, 0, 2);
+        meet(&files, &EverythingAlive, 0, 2);
+        let at = |event| 2000 + event * LEN;
+        let live = Live::above(at(from)).and(Some(at(0)..at(until)));
+        let tenancy = Leftovers([(2, live)].into());
+        let jobs = files.settle(&tenancy, FORCED);
+        assert_eq!(jobs, usize::from(!is_kept), "{until} {from}");
+        if !is_kept {
+            files.model.keep_alive(&tenancy);
+            files.model.assert_whole(&files.sealed);
+        }
+    }
+    // In the second block of the stream, with something alive on both sides of it.
+    let mut files = files(2);
+    damage(&files, 0, 3);
+    meet(&files, &EverythingAlive, 0, 3);
+    let at = |event| 2000 + event * LEN;
+    let tenancy = Leftovers([(2, Live::above(at(128)).and(Some(at(5)..at(64))))].into());
+    assert_eq!(files.settle(&tenancy, FORCED), 1);
+    files.model.keep_alive(&tenancy);
+    files.model.assert_whole(&files.sealed);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Merging sealed files into one.
 
+use std::ops::Range;
+
 use crate::compact::plan::Job;
 use crate::error::ReadError;
 use crate::home::Home;
 use crate::sealed::{
-    BodyWindow, Extent, Marks, SealError, SealedFile, SealedWriter, Throttle, WriteError, floors,
+    BodyWindow, Extent, Lives, Marks, SealError, SealedFile, SealedWriter, Throttle, WriteError,
 };
-use crate::tenancy::Tenancy;
+use crate::tenancy::{Live, Tenancy};
 
 /// Memory for what is read of all files together.
 const READ_AHEAD: usize = 32 << 20;
@@ -26,7 +28,7 @@ pub(crate) struct Merged {
 /// Merges what is alive of the job's files into file `number`: written and synced, neither its directory nor the
 /// manifest.
 ///
-/// Memory: about 40 MiB, and the extents and marks of the new file.
+/// Memory: about 40 MiB, and the extents and marks of the new file, which [`PlanOptions`](super::PlanOptions) bounds.
 pub(crate) fn run(
     home: &Home,
     job: &Job,
@@ -60,9 +62,9 @@ struct Source<'j> {
     file: &'j SealedFile,
     /// Extents from here on are still to come.
     next: usize,
-    /// What is dead of those extents that were asked for, and the index of the first of them.
-    floors: Vec<Option<u64>>,
+    /// Extents up to here were asked for, and what is alive of them.
     asked: usize,
+    lives: Lives,
     data: BodyWindow<'j>,
     marks: BodyWindow<'j>,
 }
@@ -79,8 +81,8 @@ impl<'j> Merge<'j> {
         let source = |file: &'j std::sync::Arc<SealedFile>| Source {
             file,
             next: 0,
-            floors: Vec::new(),
             asked: 0,
+            lives: Lives::default(),
             data: BodyWindow::new(file, span),
             marks: BodyWindow::new(file, span / 4),
         };
@@ -108,8 +110,9 @@ impl<'j> Merge<'j> {
             let Some((_, index, extent)) = heads.min_by_key(|(order, ..)| *order) else {
                 return Ok(());
             };
-            if let Some(floor) = self.floor(index)?.filter(|floor| *floor < extent.end) {
-                self.copy(index, &extent, floor)?;
+            let live = self.live(index, extent.stream)?;
+            if live.bytes(extent.start, extent.end) > 0 {
+                self.copy(index, &extent, &live)?;
             }
             if let Some(source) = self.sources.get_mut(index) {
                 source.next += 1;
@@ -117,27 +120,22 @@ impl<'j> Merge<'j> {
         }
     }
 
-    /// Below which position the next extent of a source is dead; `None` when all of it is.
-    fn floor(&mut self, index: usize) -> Result<Option<u64>, SealError> {
+    /// What is alive of the stream of a source's next extent.
+    fn live(&mut self, index: usize, stream: u64) -> Result<Live, SealError> {
         let Some(source) = self.sources.get_mut(index) else {
-            return Ok(None);
+            return Ok(Live::ALL);
         };
-        if source.next >= source.asked + source.floors.len() {
+        if source.next >= source.asked {
             self.throttle.check()?;
-            let extents = source.file.extents();
-            let extents = extents.range(source.next..source.next + ASKED);
-            source.floors = floors(self.tenancy, extents.map(|extent| extent.stream));
-            source.asked = source.next;
+            source.asked = source.next + ASKED;
+            let extents = source.file.extents().range(source.next..source.asked);
+            source.lives = Lives::ask(self.tenancy, extents.map(|extent| extent.stream));
         }
-        Ok(source
-            .floors
-            .get(source.next - source.asked)
-            .copied()
-            .flatten())
+        Ok(source.lives.of(stream).clone())
     }
 
     /// Writes what is alive of an extent.
-    fn copy(&mut self, index: usize, extent: &Extent, floor: u64) -> Result<(), SealError> {
+    fn copy(&mut self, index: usize, extent: &Extent, live: &Live) -> Result<(), SealError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
@@ -149,8 +147,8 @@ impl<'j> Merge<'j> {
         let Some(source) = self.sources.get_mut(index) else {
             return Ok(());
         };
-        match copy(writer, source, extent, floor) {
-            Ok(kept) => self.stuck += floor.saturating_sub(kept),
+        match copy(writer, source, extent, live) {
+            Ok(stuck) => self.stuck += stuck,
             Err(CopyError::Read(refused)) => {
                 // Otherwise it would be tried again at once.
                 if matches!(refused, ReadError::Damaged { .. }) && !source.file.is_blocked() {
@@ -213,36 +211,54 @@ impl From<WriteError> for CopyError {
     }
 }
 
-/// Writes the events of `extent` that have something at or above `floor`; gives the position of the first of them.
+/// Writes the events of `extent` that something is alive of; gives how many of their bytes are dead.
 fn copy(
     writer: &mut SealedWriter<'_>,
     source: &mut Source<'_>,
     extent: &Extent,
-    floor: u64,
+    live: &Live,
 ) -> Result<u64, CopyError> {
-    let mut kept = extent.start;
     if extent.is_single() {
         writer.announce(extent.stream, extent.start, extent.len())?;
-    } else {
-        let mut lengths = Marks::open(&mut source.marks, extent, source.file.body())?.lengths();
-        let mut position = extent.start;
-        while let Some(len) = lengths.next(&mut source.marks)? {
-            if position + len <= floor {
-                kept = position + len;
-            } else {
-                writer.announce(extent.stream, position, len)?;
-            }
-            position += len;
+        copy_data(writer, source, extent, extent.start..extent.end)?;
+        return Ok(extent.len() - live.bytes(extent.start, extent.end));
+    }
+    let mut lengths = Marks::open(&mut source.marks, extent, source.file.body())?.lengths();
+    let (mut position, mut stuck) = (extent.start, 0);
+    // Events in a row that were announced and not copied yet.
+    let mut run = position..position;
+    while let Some(len) = lengths.next(&mut source.marks)? {
+        let start = position;
+        position += len;
+        let alive = live.bytes(start, position);
+        if alive == 0 {
+            copy_data(writer, source, extent, run)?;
+            run = position..position;
+        } else {
+            stuck += len - alive;
+            writer.announce(extent.stream, start, len)?;
+            run.end = position;
         }
     }
-    let mut at = extent.data_at + (kept - extent.start);
-    let end = extent.data_at + extent.len();
+    copy_data(writer, source, extent, run)?;
+    Ok(stuck)
+}
+
+/// Writes what an extent has between two positions, which was announced.
+fn copy_data(
+    writer: &mut SealedWriter<'_>,
+    source: &mut Source<'_>,
+    extent: &Extent,
+    positions: Range<u64>,
+) -> Result<(), CopyError> {
+    let mut at = extent.data_at + (positions.start - extent.start);
+    let end = extent.data_at + (positions.end - extent.start);
     while at < end {
         let bytes = source.data.some(at, end - at)?;
         writer.data(bytes)?;
         at += bytes.len() as u64;
     }
-    Ok(kept)
+    Ok(())
 }
 
 /// The part of the log that the files are for.

@@ -35,6 +35,8 @@ pub(crate) enum Aim {
 pub(crate) struct PlanOptions {
     /// Payload bytes that a merged file may have.
     pub(crate) file_bytes: u64,
+    /// Events that it may have: where they begin and end is in memory while it is written, a byte or two for each.
+    pub(crate) file_events: u64,
     /// What for.
     pub(crate) aim: Aim,
     /// When all are merged: files with this number or a higher one were made for it, so that what died in them since
@@ -86,6 +88,24 @@ pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Jo
     })
 }
 
+/// What a merged file would have, at most.
+#[derive(Default)]
+struct Sum {
+    bytes: u64,
+    events: u64,
+}
+
+impl Sum {
+    fn add(&mut self, file: &SealedFile) {
+        self.bytes = self.bytes.saturating_add(file.live_bytes());
+        self.events = self.events.saturating_add(file.events());
+    }
+
+    fn fits(&self, options: PlanOptions) -> bool {
+        self.bytes <= options.file_bytes && self.events <= options.file_events
+    }
+}
+
 /// Bytes that a rewrite would get rid of.
 fn dead(file: &SealedFile) -> u64 {
     let kept = file.live_bytes().saturating_add(file.stuck_bytes());
@@ -130,10 +150,10 @@ fn mostly_dead(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<
 /// The first neighbours that fit into one file, as many as do.
 fn as_many_as_fit(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
     (0..files.len()).find_map(|from| {
-        let mut bytes = 0_u64;
+        let mut sum = Sum::default();
         let fits = |file: &&Arc<SealedFile>| {
-            bytes = bytes.saturating_add(file.live_bytes());
-            bytes <= options.file_bytes
+            sum.add(file);
+            sum.fits(options)
         };
         let count = files[from..]
             .iter()
@@ -148,16 +168,16 @@ fn as_many_as_fit(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[A
 fn cheapest(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<&[Arc<SealedFile>]> {
     let mut best: Option<&[Arc<SealedFile>]> = None;
     for from in 0..files.len() {
-        let (mut bytes, mut largest) = (0_u64, 0);
+        let (mut sum, mut largest) = (Sum::default(), 0);
         for (index, file) in files.iter().enumerate().skip(from).take(MOST) {
-            bytes = bytes.saturating_add(file.live_bytes());
+            sum.add(file);
             largest = largest.max(file.live_bytes());
-            if bytes > options.file_bytes {
+            if !sum.fits(options) {
                 break;
             }
             let run = &files[from..=index];
             if run.len() >= FEWEST
-                && largest <= bytes / GROWTH
+                && largest <= sum.bytes / GROWTH
                 && best.is_none_or(|best| cost(run) < cost(best))
             {
                 best = Some(run);

@@ -12,17 +12,19 @@ use crate::error::Trouble;
 use crate::fs::SimFs;
 use crate::fs::sim::{Fault, FaultKind, OpClass};
 use crate::home::Home;
-use crate::sealed::model::{Burst, Floors, Model, bursts, flip, home, home_on, payload};
+use crate::sealed::model::{Burst, Floors, Leftovers, Model, bursts, flip, home, home_on, payload};
 use crate::sealed::{SealError, Sealed, SealedFile, Throttle};
-use crate::tenancy::{EverythingAlive, Tenancy};
+use crate::tenancy::{EverythingAlive, Live, Tenancy};
 
 const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
+    file_events: u64::MAX,
     aim: Aim::Order,
     made_from: u64::MAX,
 };
 pub(super) const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
+    file_events: u64::MAX,
     aim: Aim::All,
     made_from: u64::MAX,
 };
@@ -105,7 +107,8 @@ fn assert_alive(files: &Files) {
                 Some((start, end))
             );
         }
-        let (first, last) = (events[0].0, events[events.len() - 1].1);
+    }
+    for (stream, first, last) in files.model.runs() {
         let history = files
             .sealed
             .history(stream, first, last, usize::MAX)
@@ -120,18 +123,15 @@ proptest! {
 
     #[test]
     fn what_is_alive_survives_any_compaction_and_what_is_dead_is_gone_after_a_forced_one(
-        steps in prop::collection::vec((bursts(8), prop::option::weighted(0.3, Floors::some())), 1..12),
+        steps in prop::collection::vec((bursts(8), prop::option::weighted(0.3, Leftovers::some())), 1..12),
     ) {
         let mut files = Files::new();
-        let mut tenancy = Floors::default();
+        let mut tenancy = Leftovers::default();
         for (batch, changes) in steps {
             // What is gone gets no appends.
-            let batch: Vec<Burst> = batch.into_iter().filter(|b| tenancy.0.get(&b.stream) != Some(&None)).collect();
+            let batch: Vec<Burst> = batch.into_iter().filter(|b| tenancy.grows(b.stream)).collect();
             files.write(&batch);
-            for (stream, floor) in changes.unwrap_or_default().0 {
-                let before = tenancy.0.entry(stream).or_insert(Some(0));
-                *before = before.zip(floor).map(|(before, floor)| before.max(floor));
-            }
+            tenancy.lessen(changes.unwrap_or_default());
             files.model.keep_alive(&tenancy);
             files.settle(&tenancy, AUTO);
             assert_alive(&files);
@@ -233,6 +233,28 @@ fn a_merged_file_does_not_outgrow_the_limit() {
 }
 
 #[test]
+fn a_merged_file_has_no_more_events_than_memory_was_meant_for() {
+    let mut files = Files::new();
+    for _ in 0..40 {
+        files.write(&equal(4));
+    }
+    let options = PlanOptions {
+        file_events: 200,
+        ..AUTO
+    };
+    files.settle(&EverythingAlive, options);
+    let events = |files: &Files| -> Vec<u64> {
+        let files = files.sealed.files();
+        files.iter().map(|file| file.events()).collect()
+    };
+    assert!(events(&files).iter().all(|events| *events <= 200));
+    let aim = Aim::All;
+    files.settle(&EverythingAlive, PlanOptions { aim, ..options });
+    assert_eq!(events(&files), [200; 8], "40 each, five in a file");
+    files.model.assert_whole(&files.sealed);
+}
+
+#[test]
 fn a_file_is_rewritten_when_more_than_a_third_of_it_is_dead() {
     let mut files = Files::new();
     files.write(&equal(6));
@@ -260,6 +282,42 @@ fn what_died_in_a_file_since_it_was_made_for_a_merge_of_all_is_left_to_another()
     assert!(files.plan(&gone(2), FORCED).is_some());
     assert_eq!(files.settle(&gone(6), options), 1, "nothing is alive");
     assert!(files.home.list().unwrap().sealed.is_empty());
+}
+
+#[test]
+fn what_is_dead_between_two_living_parts_goes_too() {
+    let mut files = Files::new();
+    for _ in 0..4 {
+        files.write(&equal(2));
+    }
+    // Of 4,000 bytes an event and a half at the start, one in the middle, and the last five.
+    let live = Live::above(1000 + 3500).and([1000..1150, 2900..3000]);
+    let tenancy = Leftovers([(1, live)].into());
+    assert_eq!(files.settle(&tenancy, FORCED), 1);
+    files.model.keep_alive(&tenancy);
+    let runs = files.model.runs();
+    assert_eq!(
+        runs[..3],
+        [(1, 1000, 1200), (1, 2900, 3000), (1, 4500, 5000)]
+    );
+    files.model.assert_whole(&files.sealed);
+    let figures = files.sealed.figures();
+    assert_eq!((figures.extents, figures.payload_bytes), (4, 800 + 4000));
+    // Half an event is dead and stays.
+    files.sealed.weigh(&tenancy, &Throttle::new(None)).unwrap();
+    assert_eq!(files.sealed.figures().live_bytes, 750 + 4000);
+    assert_eq!(files.settle(&tenancy, FORCED), 0);
+}
+
+#[test]
+fn a_file_is_rewritten_by_itself_when_most_of_it_lies_between_living_parts() {
+    let mut files = Files::new();
+    files.write(&equal(1));
+    let tenancy = Leftovers([(1, Live::above(1900).and(Some(1000..1100)))].into());
+    assert_eq!(files.settle(&tenancy, AUTO), 1);
+    files.model.keep_alive(&tenancy);
+    files.model.assert_whole(&files.sealed);
+    assert_eq!(files.sealed.figures().payload_bytes, 200);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::error::ReadError;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::layout::{BLOCK, HEADER};
-use crate::sealed::liveness::floors;
-use crate::tenancy::Tenancy;
+use crate::sealed::liveness::Lives;
+use crate::tenancy::{Live, Tenancy};
 
 /// Streams that an error names at most.
 const NAMED: usize = 8;
@@ -71,9 +71,9 @@ impl SealedFile {
         let needed = |index: &u64| {
             let at = index * BLOCK;
             let lost = self.tenants(at, BLOCK.min(self.body() - at));
-            let floors = floors(tenancy, lost.iter().map(|(stream, ..)| *stream));
-            let mut parts = lost.into_iter().zip(floors);
-            parts.any(|((stream, from, to), floor)| self.needs(stream, from, to, floor))
+            let lives = Lives::ask(tenancy, lost.iter().map(|(stream, ..)| *stream));
+            let mut parts = lost.into_iter();
+            parts.any(|(stream, from, to)| self.needs(stream, from, to, lives.of(stream)))
         };
         let in_use = blocks.iter().any(needed);
         self.damage.in_use.store(in_use, Ordering::Relaxed);
@@ -81,15 +81,22 @@ impl SealedFile {
 
     /// Whether a merge would have to read what lies from `from` up to `to` of a stream's data, or its marks: of an
     /// event that is alive in part it takes all.
-    fn needs(&self, stream: u64, from: u64, to: u64, floor: Option<u64>) -> bool {
-        let extent = self.extents().behind(stream, from).next();
-        let alive = |extent: &Extent| floor.is_some_and(|floor| floor < extent.end);
-        match (extent.filter(alive), floor) {
-            (Some(extent), Some(floor)) => self
-                .event(&extent, floor.max(extent.start))
-                .map_or(true, |first| first.start < to),
-            _ => false,
+    fn needs(&self, stream: u64, from: u64, to: u64, live: &Live) -> bool {
+        if live.bytes(from, to) > 0 {
+            return true;
         }
+        let extent = self.extents().behind(stream, from).next();
+        let alive = |extent: &Extent| live.bytes(extent.start, extent.end) > 0;
+        let Some(extent) = extent.filter(alive) else {
+            return false;
+        };
+        let (first, last) = (
+            self.event(&extent, from),
+            self.event(&extent, to.saturating_sub(1)),
+        );
+        let events = first.and_then(|first| Ok(first.start..last?.end));
+        // What cannot be found out is needed.
+        events.map_or(true, |events| live.bytes(events.start, events.end) > 0)
     }
 
     /// Bytes that verify but make no sense.

@@ -11,7 +11,7 @@ use crate::home::Home;
 use crate::sealed::SealedEntry;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
-use crate::sealed::liveness::{alive, floors};
+use crate::sealed::liveness::Lives;
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::tenancy::Tenancy;
 
@@ -214,10 +214,9 @@ impl Sealed {
             for from in (0..file.extents().len()).step_by(WEIGHED) {
                 throttle.check()?;
                 let extents = || file.extents().range(from..from + WEIGHED);
-                let floors = floors(tenancy, extents().map(|extent| extent.stream));
-                let parts = floors.iter().zip(extents());
-                live += parts
-                    .map(|(floor, extent)| alive(*floor, extent.start, extent.end))
+                let lives = Lives::ask(tenancy, extents().map(|extent| extent.stream));
+                live += extents()
+                    .map(|extent| lives.of(extent.stream).bytes(extent.start, extent.end))
                     .sum::<u64>();
             }
             file.set_live_bytes(live);

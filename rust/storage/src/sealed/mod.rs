@@ -28,7 +28,7 @@ pub(crate) use file::{Flaw, SealedFile};
 pub use history::History;
 pub(crate) use history::{Sealed, SealedFigures};
 pub(crate) use layout::{HEADER, Header};
-pub(crate) use liveness::{alive, floors};
+pub(crate) use liveness::Lives;
 pub(crate) use marks::Marks;
 pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::frame::FrameRef;
 use crate::fs::{Fs, Open, SimFs};
 use crate::home::Home;
 use crate::sealed::{Sealed, SealedEntry, SealedFile, SealedWriter, Throttle};
-use crate::tenancy::{EverythingAlive, Tenancy};
+use crate::tenancy::{EverythingAlive, Live, Tenancy};
 
 /// Some events of equal length of one stream.
 #[derive(Debug, Clone, Copy)]
@@ -37,31 +38,59 @@ pub(crate) fn bursts(most: usize) -> impl Strategy<Value = Vec<Burst>> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Floors(pub(crate) BTreeMap<u64, Option<u64>>);
 
-impl Floors {
-    /// Some streams of [`bursts`] gone, some trimmed somewhere.
-    pub(crate) fn some() -> impl Strategy<Value = Self> {
-        let gone = prop::collection::vec(1..7_u64, 0..3);
-        let floors = prop::collection::vec((1..7_u64, 0..3000_u64), 0..3);
-        (gone, floors).prop_map(|(gone, floors)| {
-            let floors = floors
-                .into_iter()
-                .map(|(stream, above)| (stream, Some(stream * 1000 + above)));
-            Self(
-                floors
-                    .chain(gone.into_iter().map(|stream| (stream, None)))
-                    .collect(),
-            )
-        })
+impl Tenancy for Floors {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
+        let live = |stream| match self.0.get(stream) {
+            None => Live::ALL,
+            Some(floor) => floor.map_or(Live::NOTHING, Live::above),
+        };
+        out.extend(streams.iter().map(live));
     }
 }
 
-impl Tenancy for Floors {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
-        out.extend(
-            streams
-                .iter()
-                .map(|stream| self.0.get(stream).copied().unwrap_or(Some(0))),
-        );
+/// What is left of some streams; the rest lives.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Leftovers(pub(crate) BTreeMap<u64, Live>);
+
+impl Leftovers {
+    /// Some streams of [`bursts`] gone, some trimmed somewhere, and of some of these parts that others need still.
+    pub(crate) fn some() -> impl Strategy<Value = Self> {
+        let position = || prop_oneof![4 => 0..3000_u64, 1 => 0..200_000_u64];
+        let rest = prop_oneof![2 => position().prop_map(Some), 1 => Just(None)];
+        let parts = prop::collection::vec((position(), position()), 0..4);
+        let live = (1..7_u64, rest, parts).prop_map(|(stream, rest, parts)| {
+            let at = |position| stream * 1000 + position;
+            let rest = rest.map_or(Live::NOTHING, |floor| Live::above(at(floor)));
+            let parts = parts.into_iter().map(|(from, to)| at(from)..at(to));
+            (stream, rest.and(parts))
+        });
+        prop::collection::vec(live, 0..4).prop_map(|live| Self(live.into_iter().collect()))
+    }
+
+    /// Nobody comes back to life: what is left is what both leave.
+    pub(crate) fn lessen(&mut self, other: Self) {
+        for (stream, live) in other.0 {
+            let before = self.0.entry(stream).or_insert(Live::ALL);
+            let both = before.ranges().flat_map(|one| {
+                let clip = move |two: Range<u64>| one.start.max(two.start)..one.end.min(two.end);
+                live.ranges().map(clip).collect::<Vec<_>>()
+            });
+            let both: Vec<_> = both.collect();
+            *before = Live::NOTHING.and(both);
+        }
+    }
+
+    /// Whether a stream may get more.
+    pub(crate) fn grows(&self, stream: u64) -> bool {
+        let live = self.0.get(&stream).cloned().unwrap_or(Live::ALL);
+        live.bytes(u64::MAX - 1, u64::MAX) > 0
+    }
+}
+
+impl Tenancy for Leftovers {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
+        let live = |stream| self.0.get(stream).cloned().unwrap_or(Live::ALL);
+        out.extend(streams.iter().map(live));
     }
 }
 
@@ -187,11 +216,21 @@ impl Model {
     /// Drops what `tenancy` says is dead, by whole events.
     pub(crate) fn keep_alive(&mut self, tenancy: &dyn Tenancy) {
         self.streams.retain(|stream, events| {
-            let mut floor = Vec::new();
-            tenancy.live(&[*stream], &mut floor);
-            events.retain(|(_, end)| floor[0].is_some_and(|floor| *end > floor));
+            let mut live = Vec::new();
+            tenancy.live(&[*stream], &mut live);
+            events.retain(|(start, end)| live[0].bytes(*start, *end) > 0);
             !events.is_empty()
         });
+    }
+
+    /// What there is of each stream, as runs without a gap: stream, from, to.
+    pub(crate) fn runs(&self) -> Vec<(u64, u64, u64)> {
+        let mut runs = Vec::new();
+        for (&stream, events) in &self.streams {
+            let runs_of = events.chunk_by(|one, next| one.1 == next.0);
+            runs.extend(runs_of.map(|run| (stream, run[0].0, run[run.len() - 1].1)));
+        }
+        runs
     }
 
     /// Compares every kind of look-up at every event of every stream.
@@ -217,11 +256,13 @@ impl Model {
                     payload(stream, start, end)
                 );
             }
-            let (mut at, last) = (events[0].0, events[events.len() - 1].1);
+            let (first, last) = (events[0].0, events[events.len() - 1].1);
             assert_eq!(
-                sealed.events(stream, at, last).unwrap(),
+                sealed.events(stream, first, last).unwrap(),
                 events.len() as u64
             );
+        }
+        for (stream, mut at, last) in self.runs() {
             while at < last {
                 self.assert_history(sealed, stream, at, u64::MAX, 100_000);
                 at = sealed.history(stream, at, u64::MAX, 100_000).unwrap().end;

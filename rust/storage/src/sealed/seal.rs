@@ -8,7 +8,7 @@ use crate::error::{Failure, OpenError, ReadError, Trouble};
 use crate::frame::FrameRef;
 use crate::home::Home;
 use crate::sealed::file::SealedFile;
-use crate::sealed::liveness::{alive, floors};
+use crate::sealed::liveness::Lives;
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::sealed::writer::{SealedWriter, WriteError};
 use crate::segment::Segment;
@@ -116,11 +116,12 @@ fn collect(segment: &Arc<Segment>, end: Lsn) -> Result<(Vec<Event>, Vec<u8>), Se
 /// Drops the events that are dead; gives how many bytes of the others are. `events` are sorted by stream.
 fn keep_alive(events: &mut Vec<Event>, tenancy: &dyn Tenancy) -> u64 {
     let mut stuck = 0;
-    let floors = floors(tenancy, events.iter().map(|event| event.stream));
-    let mut floors = floors.into_iter();
+    let streams = events.chunk_by(|one, next| one.stream == next.stream);
+    let streams = streams.filter_map(|events| Some(events.first()?.stream));
+    let lives = Lives::ask(tenancy, streams);
     events.retain(|event| {
         let end = event.position.saturating_add(event.len.into());
-        let alive = alive(floors.next().unwrap_or(Some(0)), event.position, end);
+        let alive = lives.of(event.stream).bytes(event.position, end);
         if alive > 0 {
             stuck += u64::from(event.len) - alive;
         }
@@ -191,7 +192,7 @@ mod tests {
     use crate::fs::SimFs;
     use crate::fs::sim::{Fault, FaultKind, OpClass};
     use crate::group::{GROUP_HEAD, GroupHead, seed};
-    use crate::sealed::model::{Burst, Floors, Model, bursts, flip, home, home_on, payload};
+    use crate::sealed::model::{Burst, Leftovers, Model, bursts, flip, home, home_on, payload};
     use crate::sealed::{Sealed, SealedEntry};
     use crate::segment::{BLOCK, Birth};
     use crate::tenancy::EverythingAlive;
@@ -275,7 +276,7 @@ mod tests {
 
         #[test]
         fn a_sealed_segment_holds_what_is_alive_of_it(
-            batch in bursts(12), tenancy in Floors::some(),
+            batch in bursts(12), tenancy in Leftovers::some(),
         ) {
             let (home, mut model) = (home(), Model::default());
             let (segment, end) = segment(&home, &model.append(&batch));

@@ -120,6 +120,10 @@ impl Run<'_> {
             Step::Kick => session.kick()?,
             Step::Checkpoint(filler) => session.checkpoint(*filler)?,
             Step::Drop(sixteenths) => session.drop_before(session.frames.len() * sixteenths / 16),
+            Step::Hollow(from, to) => {
+                let nth = |sixteenths| session.frames.len() * sixteenths / 16;
+                session.hollow(nth(*from), nth(*to));
+            }
             Step::Compact => match session.compact() {
                 Err(CompactError::Commit(e)) => return Err(e.into()),
                 // A disk that does not answer is no damage.

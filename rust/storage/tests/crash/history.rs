@@ -1,9 +1,10 @@
 //! What a workload did, and what of it a disk must still show after a power cut.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use bytes::Bytes;
-use durastream_storage::{FrameRef, Lsn};
+use durastream_storage::{FrameRef, Live, Lsn};
 
 /// A frame as it was pushed, or as a recovery showed it.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum What {
     CheckpointDone(Lsn),
     /// No payload below is needed any more.
     Dropped(Lsn),
+    /// No payload between these is needed any more.
+    Hollowed(Lsn, Lsn),
     /// Streams up to this number are gone for good.
     Gone(u64),
     /// A recovery found the log to end here: frames beyond are gone for good.
@@ -82,6 +85,8 @@ pub struct Expected {
     /// and up to here when only the process died.
     pub written: Lsn,
     pub dropped: Lsn,
+    /// No payload of frames that begin between these is needed any more.
+    pub hollows: Vec<(Lsn, Lsn)>,
     /// Streams up to this number are gone.
     pub gone: u64,
     /// The oldest that may be found comes first.
@@ -97,6 +102,7 @@ impl Default for Expected {
             acknowledged: 0,
             written: 0,
             dropped: 0,
+            hollows: Vec::new(),
             gone: 0,
             checkpoints: vec![None],
             older: Vec::new(),
@@ -143,21 +149,27 @@ impl History {
 impl Expected {
     /// Whether the payload of `event` is needed by anybody.
     pub fn is_needed(&self, event: &Event) -> bool {
-        event.lsn >= self.dropped && event.stream > self.gone
+        let is_hollow = |(from, to): &(Lsn, Lsn)| (from..to).contains(&&event.lsn);
+        event.lsn >= self.dropped && event.stream > self.gone && !self.hollows.iter().any(is_hollow)
     }
 
-    /// For each stream of which something is needed, the position below which nothing is; the others are gone, or have
-    /// nothing yet.
-    pub fn floors(&self) -> BTreeMap<u64, u64> {
-        let mut floors = BTreeMap::new();
+    /// What is needed of each stream that is there: of its frames those that are, and all that is to come. The others
+    /// are gone, or have nothing yet.
+    pub fn lives(&self) -> BTreeMap<u64, Live> {
+        let mut needed: BTreeMap<u64, (Vec<Range<u64>>, u64)> = BTreeMap::new();
         for event in self.frames.iter().filter(|event| event.stream > self.gone) {
             let behind = event.position + event.payload.len() as u64;
-            let floor = floors.entry(event.stream).or_insert(0);
-            if event.lsn < self.dropped {
-                *floor = behind;
+            let (parts, tail) = needed.entry(event.stream).or_default();
+            *tail = behind;
+            if self.is_needed(event) {
+                parts.push(event.position..behind);
             }
         }
-        floors
+        let live = |(parts, tail)| Live::above(tail).and(parts);
+        needed
+            .into_iter()
+            .map(|(stream, it)| (stream, live(it)))
+            .collect()
     }
 
     fn take(&mut self, what: &What) {
@@ -174,6 +186,7 @@ impl Expected {
                 self.older.extend(self.checkpoints.drain(..newest));
             }
             What::Dropped(lsn) => self.dropped = self.dropped.max(*lsn),
+            What::Hollowed(from, to) => self.hollows.push((*from, *to)),
             What::Gone(stream) => self.gone = self.gone.max(*stream),
             What::Cut(end) => self.frames.retain(|event| event.end <= *end),
         }

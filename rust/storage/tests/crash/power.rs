@@ -90,6 +90,9 @@ fn no_power_cut_within_a_compaction_loses_what_was_acknowledged() {
         }
         // Some of it is dead, and merged with the rest.
         steps.extend([Step::Drop(sixteenths), Step::Compact]);
+        // And some that lies in between.
+        let (from, to) = (sixteenths + 1, sixteenths + 3);
+        steps.extend([Step::Hollow(from, to), Step::Compact]);
     }
     // All of it is.
     steps.extend([Step::Drop(16), Step::Compact, Step::Push(vec![500])]);
@@ -115,6 +118,7 @@ fn no_power_cut_while_the_stores_own_thread_merges_loses_what_was_acknowledged()
             steps.push(Step::Checkpoint(100));
         }
         steps.extend([Step::Merged, Step::Drop(sixteenths)]);
+        steps.push(Step::Hollow(sixteenths + 1, sixteenths + 6));
         // Of what is dead, files are rewritten, or removed.
         for _ in 0..2 {
             steps.extend([Step::Push(vec![1900; 6]), Step::Commit]);

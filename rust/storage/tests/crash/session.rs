@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use durastream_storage::fs::{Fs, SimFs};
 use durastream_storage::{
-    CommitError, CommitObserver, CompactError, Durability, Frame, FrameHead, FrameProducer, Lsn,
-    OpenError, PushError, ReadError, Recovering, Store, StoreOptions, Tenancy,
+    CommitError, CommitObserver, CompactError, Durability, Frame, FrameHead, FrameProducer, Live,
+    Lsn, OpenError, PushError, ReadError, Recovering, Store, StoreOptions, Tenancy,
 };
 use parking_lot::Mutex;
 
@@ -62,18 +62,19 @@ struct Observer(Diary);
 #[derive(Default)]
 struct Tenants {
     gone: u64,
-    floors: BTreeMap<u64, u64>,
+    lives: BTreeMap<u64, Live>,
 }
 
 struct Landlord(Mutex<Tenants>);
 
 impl Tenancy for Landlord {
-    fn live(&self, streams: &[u64], out: &mut Vec<Option<u64>>) {
+    fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         let tenants = self.0.lock();
-        out.extend(streams.iter().map(|stream| {
-            let floor = tenants.floors.get(stream).copied().unwrap_or(0);
-            (*stream > tenants.gone).then_some(floor)
-        }));
+        let live = |stream: &u64| match *stream > tenants.gone {
+            true => tenants.lives.get(stream).cloned().unwrap_or(Live::ALL),
+            false => Live::NOTHING,
+        };
+        out.extend(streams.iter().map(live));
     }
 }
 
@@ -163,7 +164,7 @@ impl Session {
         expected.frames.clone_from(&frames);
         let landlord = Arc::new(Landlord(Mutex::new(Tenants {
             gone,
-            floors: expected.floors(),
+            lives: expected.lives(),
         })));
         recovering.set_tenancy(landlord.clone());
         let store = recovering.start(observer).map_err(Wrong::Open)?;
@@ -273,13 +274,25 @@ impl Session {
                 self.diary.note(What::Gone(self.gone));
             }
         }
+        self.tell_landlord();
+    }
+
+    /// Has nobody need what lies between these two frames any more, whatever is needed before.
+    pub fn hollow(&mut self, from: usize, to: usize) {
+        if let (Some(from), Some(to)) = (self.frames.get(from), self.frames.get(to)) {
+            self.diary.note(What::Hollowed(from.lsn, to.lsn));
+        }
+        self.tell_landlord();
+    }
+
+    fn tell_landlord(&self) {
         // Only what is durable may be said.
         let mut expected = self.diary.history.lock().at(usize::MAX);
         let durable = self.store.durable();
         expected.frames.retain(|event| event.end <= durable);
         let mut tenants = self.landlord.0.lock();
         tenants.gone = self.gone;
-        tenants.floors = expected.floors();
+        tenants.lives = expected.lives();
     }
 
     /// Has everything sealed.
@@ -344,7 +357,8 @@ impl Session {
                 streams.entry(event.stream).or_default().push(event);
             }
         }
-        for events in streams.values() {
+        let follows = |one: &&Event, next: &&Event| tail(one).1 == next.position;
+        for events in streams.values().flat_map(|events| events.chunk_by(follows)) {
             self.read_history(events).map_err(|e| e.to_string())??;
         }
         Ok(())

@@ -20,6 +20,9 @@ pub enum Step {
     Checkpoint(usize),
     /// Nobody needs anything before so many sixteenths of the frames any more.
     Drop(usize),
+    /// Nobody needs anything between so many sixteenths of the frames and so many any more, as when forks need what
+    /// lies before.
+    Hollow(usize, usize),
     /// Everything is sealed.
     Compact,
     /// The store's own thread seals what it can.
@@ -67,7 +70,8 @@ impl Workload {
                 8 => Step::Kick,
                 9..12 => Step::Push(vec![dice.size()]),
                 12..15 => Step::Checkpoint(dice.below(6000)),
-                15..17 => Step::Drop(dice.between(4, 16)),
+                15 => Step::Drop(dice.between(4, 16)),
+                16 => Step::Hollow(dice.between(1, 8), dice.between(9, 15)),
                 17 => Step::Close,
                 18 => Step::Kill,
                 19 | 20 => Step::Compact,
@@ -109,6 +113,11 @@ impl Workload {
                 Step::Checkpoint(filler) => session.checkpoint(*filler),
                 Step::Drop(sixteenths) => {
                     session.drop_before(session.frames.len() * sixteenths / 16);
+                    Ok(())
+                }
+                Step::Hollow(from, to) => {
+                    let nth = |sixteenths| session.frames.len() * sixteenths / 16;
+                    session.hollow(nth(*from), nth(*to));
                     Ok(())
                 }
                 Step::Compact => match session.compact() {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use durastream_storage::{Lsn, Placed};
+use durastream_storage::{Live, Lsn, Placed};
 
 use super::*;
 use crate::body::Encoded;
@@ -31,6 +31,7 @@ mod create;
 mod fork;
 #[cfg(test)]
 mod lifetime;
+mod live;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
@@ -48,6 +49,8 @@ pub(super) struct Table {
     payloads: BTreeMap<Lsn, Bytes>,
     /// What was sealed and is alive, by stream and position.
     sealed: BTreeMap<(u64, u64), Bytes>,
+    /// What was said to be alive of each stream when dead appends were dropped.
+    told: BTreeMap<u64, Live>,
     end: Lsn,
 }
 
@@ -65,6 +68,7 @@ impl Table {
             effects: VecDeque::new(),
             payloads: BTreeMap::new(),
             sealed: BTreeMap::new(),
+            told: BTreeMap::new(),
             end: 4096,
         }
     }
@@ -87,7 +91,12 @@ impl Table {
 
     /// Makes everything so far durable.
     pub(super) fn commit(&mut self) {
-        for effect in self.effects.drain(..) {
+        self.settle(usize::MAX);
+    }
+
+    /// Makes the first events of those that are not durable so.
+    pub(super) fn settle(&mut self, events: usize) {
+        for effect in self.effects.drain(..events.min(self.effects.len())) {
             self.state.settle(&effect);
         }
     }
@@ -106,11 +115,7 @@ impl Table {
                 self.sealed.insert(place, payload.clone());
             }
         }
-        let state = &self.state;
-        self.sealed.retain(|(id, start), payload| {
-            let unused = state.stream(*id).map(Stream::unused);
-            unused.is_some_and(|unused| start + payload.len() as u64 > unused)
-        });
+        self.drop_dead();
         self.state.set_forgettable(self.end);
         let forgettable = self.state.forgettable;
         for stream in self.state.streams.values_mut() {

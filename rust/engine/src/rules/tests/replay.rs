@@ -97,6 +97,7 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         2 => Just(Command::Retain),
         1 => (0u64..3000).prop_map(Command::Pass),
         1 => Just(Command::Commit),
+        2 => (0usize..6).prop_map(Command::Settle),
         1 => Just(Command::Seal),
     ]
 }

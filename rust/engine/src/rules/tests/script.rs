@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use super::live;
 use super::*;
 use crate::checkpoint::{decode, encode};
 use crate::retention::Reconfigure;
@@ -36,6 +37,8 @@ pub enum Command {
     Retain,
     Pass(u64),
     Commit,
+    /// So many effects become durable, then what is dead is dropped.
+    Settle(usize),
     Seal,
 }
 
@@ -177,6 +180,10 @@ pub(super) fn run(table: &mut Table, model: &mut Model, command: Command) {
         }
         Command::Pass(millis) => table.now += millis,
         Command::Commit => table.commit(),
+        Command::Settle(effects) => {
+            table.settle(effects);
+            table.drop_dead();
+        }
         Command::Seal => table.seal(),
     }
 }
@@ -192,6 +199,7 @@ pub(crate) fn replay_equals_live(commands: impl IntoIterator<Item = Command>) {
     for command in commands {
         run(&mut table, &mut model, command);
         model.check(&table);
+        live::check(&table.state);
     }
     let mut replayed = State::default();
     replayed.set_forgettable(table.state.forgettable);
@@ -211,6 +219,9 @@ pub(crate) fn replay_equals_live(commands: impl IntoIterator<Item = Command>) {
     assert_eq!(&bytes(&table.state), &live);
     let restored = decode(&live).unwrap();
     assert_eq!(&bytes(&restored), &live);
+    // What is alive follows from the state, however that came about.
+    live::assert_same(&replayed, &table.state);
+    live::assert_same(&restored, &table.state);
     assert_eq!(restored.soft_deleted, table.state.soft_deleted);
     assert_eq!(restored.streams.len(), table.state.streams.len());
     assert_eq!(replayed.deadlines, table.state.deadlines.clone());
