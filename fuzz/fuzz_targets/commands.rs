@@ -40,6 +40,8 @@ enum Say {
     Retain,
     /// What is alive goes to history, what is dead is dropped, and the indexes forget.
     Seal,
+    /// So much of what was decided becomes durable, and what is dead is dropped.
+    Settle(u8),
 }
 
 /// Bytes, milliseconds, appends.
@@ -177,6 +179,7 @@ fn command(say: Say) -> Command {
         ),
         Say::Retain => Command::Retain,
         Say::Seal => Command::Seal,
+        Say::Settle(effects) => Command::Settle(effects.into()),
     }
 }
 
