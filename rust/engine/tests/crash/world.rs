@@ -101,15 +101,32 @@ impl Life {
             return Err(format!("{at} keeps {:?}", info.retention));
         }
         let reader = heard(engine, engine.reader(&path(at)))?.map_err(|e| e.to_string())?;
-        let (mut from, mut next, mut seen) = (From::Start, floor, floor);
+        let (mut from, mut seen) = (From::Start, floor);
         loop {
-            let page = reader.page(from, 4000).map_err(|e| e.to_string())?;
+            let page = match reader.page(from, 4000) {
+                // The reaper was there since the last look.
+                Err(PageError::Gone { earliest, .. })
+                    if earliest.position > self.position(seen) =>
+                {
+                    from = From::Start;
+                    continue;
+                }
+                page => page.map_err(|e| e.to_string())?,
+            };
+            let most = match from {
+                From::Start => self.most.max(seen),
+                _ => seen,
+            };
+            let start = self.count_at(page.start.position);
+            let Some(start) = start.filter(|start| (seen..=most).contains(start)) else {
+                return Err(format!("{at} goes on at {}", page.start));
+            };
             let end = self.count_at(page.next.position);
             seen = end
-                .filter(|end| *end >= seen)
+                .filter(|end| *end >= start)
                 .ok_or_else(|| format!("{at} was cut at {}", page.next))?;
-            if page.chunks.concat() != self.appends[next..seen].concat().as_bytes() {
-                return Err(format!("{at} shows something else from append {next} on"));
+            if page.chunks.concat() != self.appends[start..seen].concat().as_bytes() {
+                return Err(format!("{at} shows something else from append {start} on"));
             }
             if page.up_to_date {
                 let whole = seen == self.appends.len() && page.closed == self.closed;
@@ -117,7 +134,7 @@ impl Life {
                     .then_some(())
                     .ok_or_else(|| format!("{at} ends at {}", page.next));
             }
-            (from, next) = (From::At(page.next), seen);
+            from = From::At(page.next);
         }
     }
 }
