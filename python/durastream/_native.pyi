@@ -11,6 +11,9 @@ from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, final
 from typing_extensions import Buffer as BytesLike
 from typing_extensions import TypeVar
 
+from durastream._native_client import Ready as Ready
+from durastream._native_client import Relay as Relay
+from durastream._native_client import has_long_integer as has_long_integer
 from durastream._native_listener import NativeListener as NativeListener
 from durastream._native_stats import Distribution as Distribution
 from durastream._native_stats import ListenerStats as ListenerStats
@@ -36,7 +39,9 @@ __all__ = [
     "Page",
     "Pending",
     "Reader",
+    "Ready",
     "RecoveryReport",
+    "Relay",
     "Retention",
     "Service",
     "Stats",
@@ -45,6 +50,7 @@ __all__ = [
     "dump",
     "examine",
     "flush_logs",
+    "has_long_integer",
     "log_to_stderr",
     "repair",
     "STEP_NEED_BODY",

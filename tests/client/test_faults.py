@@ -16,8 +16,10 @@ from durastream.client import (
     RateLimited,
     Retry,
     ServerError,
+    StreamGone,
     Unauthorized,
 )
+from durastream.client.core import jsontext
 
 from .conftest import Room
 from .faces import QUICK, Face
@@ -97,6 +99,64 @@ class TestCatchingUp:
                 )
         assert got == body
         assert len(proxy.seen) == 4
+
+    async def test_json_cut_at_any_byte_comes_once_and_resumes_from_offset(
+        self,
+        face: Face,
+        room: Room,
+        through: str,
+        proxy: Proxy,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Messages are handed out before their page is whole, by every twin."""
+        monkeypatch.setattr(jsontext, "PART", 64)
+        monkeypatch.setattr(jsontext, "HEAD", 8)
+        messages = [{"n": n, "of": [{"n": 1}, {"n": n}]} for n in range(12)]
+        body = json.dumps(messages, separators=(",", ":")).encode()
+        room.create("application/json", body)
+        for cut in range(1, len(body), 7):
+            proxy.inject(Fault(cut_after=cut))
+            proxy.inject(Fault(cut_after=len(body) - cut))
+            async with face.read(through) as response:
+                got = []
+                async for message in response.iter_json():
+                    got.append(message)
+                    assert (response.offset == "-1") == (len(got) < len(messages))
+            assert got == messages
+        assert len(proxy.seen) == 3 * len(range(1, len(body), 7))
+
+    async def test_a_beginning_trimmed_while_it_is_read_is_told(
+        self, face: Face, room: Room, through: str, proxy: Proxy
+    ) -> None:
+        """To go on at the new beginning would leave out what is between, and to pass over as much still more."""
+        room.create("application/json", **{"Stream-Retention-Events": "2"})
+        pages = [json.dumps([f"{n} {'x' * 100}"] * 2000).encode() for n in range(4)]
+        for page in pages[:2]:
+            room.append(page)
+
+        def trim(seen: Seen) -> Fault:
+            if len(proxy.seen) == 1:
+                return Fault(cut_after=300_000)
+            for page in pages[2:]:
+                room.append(page)
+            while room.plain.get(room.url).content.startswith(b'["0'):
+                time.sleep(0.05)
+            proxy.plan = None
+            return Fault()
+
+        proxy.plan = trim
+        got: list[str] = []
+        told = None
+        async with face.read(through) as response:
+            try:
+                async for message in response.iter_json():
+                    got.append(message)  # noqa: PERF401  (what came before the error counts)
+            except StreamGone as gone:
+                told = gone
+        assert "trimmed" in str(told)
+        assert set(got) == {f"0 {'x' * 100}", f"1 {'x' * 100}"}
+        assert len(got) < 4000
+        assert response.offset == "-1"
 
     async def test_a_page_that_is_not_json_is_an_error(
         self, face: Face, room: Room, through: str, proxy: Proxy

@@ -1,5 +1,7 @@
 """Reading a stream, in every way and mode (sections 5.6 to 5.8)."""
 
+import asyncio
+import gc
 import json
 from typing import Any
 
@@ -265,6 +267,42 @@ class TestWaiting:
                     room.append(str(len(got)).encode())
                     patience -= 1
         assert got == [0, 1, 2]
+
+    @pytest.mark.parametrize("twin", ["asyncio"], indirect=True)
+    async def test_a_wait_can_be_a_task_and_is_cancelled_without_a_loss(
+        self, face: Face, room: Room
+    ) -> None:
+        """Before it begins, too, when its message is there already."""
+        async with face.read(room.create("application/json", b"[0,1,2,3,4,5]")) as response:
+            messages = response.iter_json()
+            got = [await anext(messages)]
+            for _ in range(4):
+                given_up = asyncio.create_task(anext(messages))
+                given_up.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await given_up
+                got.append(await asyncio.wait_for(anext(messages), 5))
+            got.append(await asyncio.create_task(anext(messages)))
+            with pytest.raises(StopAsyncIteration):
+                await anext(messages)
+        assert got == [0, 1, 2, 3, 4, 5]
+
+    @pytest.mark.parametrize("twin", ["trio", "asyncio"], indirect=True)
+    async def test_what_a_reader_handed_out_is_let_go_of(self, face: Face, room: Room) -> None:
+        url = room.create("application/json", json.dumps([["x"] * 3] * 2000).encode())
+        gc.collect()
+        lists = sum(isinstance(each, list) for each in gc.get_objects())
+        for _ in range(3):
+            async with face.read(url) as response:
+                seen = 0
+                async for message in response.iter_json():
+                    assert message == ["x"] * 3
+                    seen += 1
+                    if seen == 1500:
+                        break
+        del response, message
+        gc.collect()
+        assert sum(isinstance(each, list) for each in gc.get_objects()) < lists + 200
 
 
 class TestCursor:

@@ -73,8 +73,11 @@ class StreamResponse(View):
         beginning. To save positions without repetition, use `iter_chunks`.
         """
         self._take_json("iter_json")
-        batches = map(self._hand_lists, self._batches())
-        return itertools.chain.from_iterable(itertools.chain.from_iterable(batches))
+        return itertools.chain.from_iterable(self._lists())
+
+    def _lists(self) -> Iterator[list[Any]]:
+        for batch in self._batches():
+            yield from self._hand_lists(batch)
 
     def read(self) -> bytes:
         """Everything: up to the tail, or, live, until the stream is closed. JSON comes as one array."""
@@ -88,7 +91,7 @@ class StreamResponse(View):
     def json(self) -> list[Any]:
         """Every message of a JSON stream."""
         self._take_json("json")
-        return [m for batch in self._batches() for m in self._hand_json(batch)]
+        return list(itertools.chain.from_iterable(self._lists()))
 
     def cancel(self) -> None:
         """End the iteration, from any thread, and give the connection back. `offset` stays valid."""

@@ -117,13 +117,9 @@ class Wire:
                     pass
         return data
 
-    def pieces(self) -> list[bytes]:
-        """The rest of the body as it comes."""
-        return list(iter(self.piece, b""))
-
     def rest(self) -> bytes:
         """The rest of the body."""
-        return b"".join(self.pieces())
+        return b"".join(iter(self.piece, b""))
 
     def _marked(self, request: Request) -> httpx.Request:
         built = clients.build(self._client, request, self._timeout)

@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 
 mod buffer;
+mod digits;
 mod engine;
 mod errors;
 mod exchange;
@@ -19,6 +20,7 @@ mod pending;
 mod process;
 mod queue;
 mod reader;
+mod relay;
 mod retention;
 mod service;
 mod stats;
@@ -32,6 +34,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::buffer::Buffer;
+    #[pymodule_export]
+    use crate::digits::has_long_integer;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
@@ -50,6 +54,8 @@ mod _native {
     use crate::queue::{CommitFailure, CompletionQueue};
     #[pymodule_export]
     use crate::reader::{Reader, Watch};
+    #[pymodule_export]
+    use crate::relay::{Ready, Relay};
     #[pymodule_export]
     use crate::retention::Retention;
     #[pymodule_export]

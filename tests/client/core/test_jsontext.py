@@ -2,8 +2,9 @@
 
 import importlib
 import json
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from durastream._native import has_long_integer
 from durastream.client.core import jsontext
 from durastream.client.errors import ProtocolError
 
@@ -52,6 +54,17 @@ def test_a_long_number_is_exact_wherever_it_stands(
     page = b"[" + b" " * before + str(value).encode() + b"]"
     assert module.messages(page) == [value]
     assert type(module.messages(page)[0]) is int
+
+
+@pytest.mark.property
+@given(
+    st.lists(
+        st.sampled_from(["0", "7" * 9, "1" * 18, "1" * 19, "1" * 20, "-", "x", '"', "-" + "2" * 19])
+    )
+)
+def test_long_numbers_are_found_wherever_they_stand(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    assert has_long_integer(text.encode()) is bool(re.search(r"\d{20}|-\d{19}", text))
 
 
 def test_text_is_utf8_not_escapes(module: ModuleType) -> None:
@@ -138,41 +151,71 @@ NESTED = st.recursive(
 )
 
 
+def parts(pieces: Iterable[bytes]) -> list[list[Any]]:
+    """What a page that comes in pieces is handed out as."""
+    whole = jsontext.Parts()
+    found = []
+    for piece in pieces:
+        for messages, text in whole.feed(piece):
+            assert json.loads(text) == messages != []
+            found.append(list(messages))
+    found.append(whole.end())
+    return found
+
+
 @pytest.mark.property
-@given(st.lists(NESTED, max_size=30), st.integers(1, 40), st.integers(1, 99), st.booleans())
+@given(
+    st.lists(NESTED, max_size=30),
+    st.integers(1, 40),
+    st.integers(1, 99),
+    st.integers(1, 20),
+    st.booleans(),
+)
 def test_parts_of_a_page_are_the_page(
-    values: list[Any], size: int, piece: int, compact: bool
+    values: list[Any], size: int, piece: int, head: int, compact: bool
 ) -> None:
     separators = (",", ":") if compact else (", ", ": ")
     page = json.dumps(values, separators=separators, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(jsontext, "PART", size)
-        assert [value for part in jsontext.parts(cut(page, piece)) for value in part] == values
+        patched.setattr(jsontext, "HEAD", head)
+        assert [value for part in parts(cut(page, piece)) for value in part] == values
 
 
-def test_a_large_page_comes_in_parts() -> None:
-    page = b"[" + b",".join([b'{"n":[{},{}],"text":"},{"}'] * 50_000) + b"]"
-    found = list(jsontext.parts(cut(page)))
-    assert len(found) > 10
-    assert max(map(len, found)) < 10_000
+@pytest.mark.parametrize(
+    "message", [b'{"n":[{},{}],"text":"},{"}', b'["a","],["]', b'"a, b"', b"17", b'{"{":{}}', b"{}"]
+)
+def test_a_large_page_comes_in_parts(message: bytes) -> None:
+    page = b"[" + b",".join([message] * 50_000) + b"]"
+    found = parts(cut(page))
+    assert len(found) > len(page) / jsontext.PART / 4
+    assert max(map(len, found)) * len(message) < 3 * jsontext.PART
+    assert sum(map(len, found)) == 50_000
 
 
-@pytest.mark.parametrize("end", [b"", b"]]", b",,1]", b'"]', b"}]"])
+@pytest.mark.parametrize("message", [b'{"a":[{"a":1},{"a":2},{"a":3}]}', b"[[1],[2],[3]]"])
+def test_messages_that_look_like_several_still_come_in_parts(message: bytes) -> None:
+    """Every guess may be wrong; none makes the page come later than twice its parts."""
+    page = b"[" + b",".join([message] * 20_000) + b"]"
+    assert [m for part in parts(cut(page)) for m in part] == [json.loads(message)] * 20_000
+
+
+@pytest.mark.parametrize("end", [b"", b"]]", b",,1]", b",]", b'"]', b"}]", b"]x", b',{"n":1}]]'])
 def test_a_large_page_that_is_broken_is_told(end: bytes) -> None:
     page = b"[" + b",".join([b'{"n":1}'] * 50_000) + end
     with pytest.raises(ProtocolError):
-        list(jsontext.parts(cut(page)))
+        parts(cut(page))
 
 
 @pytest.mark.parametrize("page", [b"", b"[]", b" [1]", b"[ ]"])
 def test_small_pages_are_parsed_at_once(page: bytes) -> None:
-    assert list(jsontext.parts([page])) == [jsontext.messages(page)]
+    assert parts([page]) == [jsontext.messages(page)]
 
 
 def test_a_message_of_very_many_pieces_takes_no_longer_than_it_must() -> None:
     """Copied with each of its 64,000 pieces it would take minutes."""
     text = json.dumps(["x" * (64 << 20), 1]).encode()
-    assert [len(str(v)) for part in jsontext.parts(cut(text, 1 << 10)) for v in part] == [
+    assert [len(str(v)) for part in parts(cut(text, 1 << 10)) for v in part] == [
         64 << 20,
         1,
     ]

@@ -82,8 +82,6 @@ class World:
                 return Answer(reply[0], reply[1])
             case "piece" if self._then_silent and self._pieces in ([], [b""]):
                 raise Broken("silent", sent=True, silent=True)
-            case "pieces":
-                return [self._pieces.pop()]
             case "piece" | "rest":
                 return self._pieces.pop() if self._pieces else b""
             case "sleep":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from durastream._native import Relay
 from durastream.client.aio.wire import AsyncReel, AsyncWire, close_client, own_client
 from durastream.client.core.reader import Reader
 from durastream.client.core.target import Target
@@ -50,6 +51,30 @@ class _Iterator(Generic[T]):
             self._current = self._hand(chunks)
 
 
+class _Lists:
+    """What a relay of messages is filled with."""
+
+    def __init__(self, response: AsyncStreamResponse) -> None:
+        self._response = response
+        self._current: Iterator[list[Any]] = iter(())
+
+    async def refill(self, relay: Relay) -> Any:  # noqa: ANN401  (any JSON value)
+        while True:
+            try:
+                messages = next((found for found in self._current if found), None)
+            except Exception:  # not JSON: going on would leave out the rest of the page
+                await self._response.cancel()
+                raise
+            if messages is not None:
+                relay.fill(messages)
+                del messages
+                return await anext(relay)
+            chunks = await self._response._next()
+            if chunks is None:
+                raise StopAsyncIteration
+            self._current = self._response._hand_lists(chunks)
+
+
 class AsyncStreamResponse(View):
     """As `StreamResponse`, for event loops. Leaving it as a context manager gives the connection back.
 
@@ -90,7 +115,7 @@ class AsyncStreamResponse(View):
     def iter_json(self) -> AsyncIterator[Any]:
         """The messages of a JSON stream, one by one; `offset` moves with the last message of each page."""
         self._take_json("iter_json")
-        return _Iterator(self, self._hand_json)
+        return Relay(_Lists(self).refill)
 
     async def read(self) -> bytes:
         """Everything: up to the tail, or, live, until the stream is closed. JSON comes as one array."""
@@ -109,7 +134,8 @@ class AsyncStreamResponse(View):
         self._take_json("json")
         messages: list[Any] = []
         while (chunks := await self._next()) is not None:
-            messages.extend(self._hand_json(chunks))
+            for found in self._hand_lists(chunks):
+                messages.extend(found)
         return messages
 
     async def cancel(self) -> None:

@@ -101,16 +101,12 @@ class AsyncWire:
                 pass
         return data
 
-    async def pieces(self) -> list[bytes]:
-        """The rest of the body as it comes."""
+    async def rest(self) -> bytes:
+        """The rest of the body."""
         found = []
         while data := await self.piece():
             found.append(data)
-        return found
-
-    async def rest(self) -> bytes:
-        """The rest of the body."""
-        return b"".join(await self.pieces())
+        return b"".join(found)
 
     async def shut(self) -> None:
         """Give the connection back, also while this task is being cancelled."""

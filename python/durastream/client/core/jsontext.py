@@ -7,8 +7,10 @@ installed and without.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from durastream._native import has_long_integer
 from durastream.client.errors import ProtocolError
 
 if TYPE_CHECKING:
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
 
 PART: Final = 16 << 10
 """Bytes parsed at once, about: with what becomes of them they stay in a processor's cache."""
-MISSES: Final = 8
+HEAD: Final = 128
+"""Bytes that tell how messages begin."""
+_FIRST: Final = re.compile(rb'\[(\{(?:"[^"\\]{1,40}":)?|\[|")')
+_CLOSING: Final = {b"{": b"}", b"[": b"]", b'"': b'"'}
 
 loads: Callable[[bytes | str], Any]
+attempt: Callable[[bytes], Any]
 encode: Callable[[Any], bytes]
 
 
@@ -48,25 +54,24 @@ try:
 except (
     ImportError
 ):  # pragma: no cover  (the tests run with it; test_jsontext.py runs the other half)
-    loads, encode = _loads, _encode
+    loads = attempt = _loads
+    encode = _encode
 else:
     _PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
-    _DIGITS = bytes(ord("0") if chr(code).isdigit() else code for code in range(128)) + bytes(128)
-    # Beyond 64 bits orjson gives the nearest float.
-    _LONG, _LONG_NEGATIVE = b"0" * 20, b"-" + b"0" * 19
 
     def loads(text: bytes | str) -> Any:  # noqa: ANN401  (any JSON value)
         """A value from JSON text. Raises ValueError."""
         raw = text.encode() if isinstance(text, str) else text
-        # 18 digits in a row cover two of every ninth place; that is seen sooner.
-        if b"00" in raw[::9].translate(_DIGITS):
-            digits = raw.translate(_DIGITS)
-            if _LONG in digits or _LONG_NEGATIVE in digits:
-                return _loads(text)
         try:
-            return orjson.loads(raw)
-        except orjson.JSONDecodeError:
+            return attempt(raw)
+        except ValueError:
             return _loads(text)
+
+    def attempt(text: bytes) -> Any:  # noqa: ANN401  (any JSON value)
+        """As `loads`, without a second opinion about what orjson refuses. Raises ValueError."""
+        if has_long_integer(text):
+            return _loads(text)  # orjson gives the nearest float
+        return orjson.loads(text)
 
     def encode(value: Any) -> bytes:  # noqa: ANN401  (any JSON value)
         """One message as JSON text. Raises ValueError, TypeError."""
@@ -98,45 +103,72 @@ def messages(text: bytes) -> list[Any]:
     return found
 
 
-def parts(pieces: Iterable[bytes]) -> Iterator[list[Any]]:
-    """The messages of a page that came in pieces, some at a time. Nobody else may hold what is given.
+class Parts:
+    """The messages of a page that comes in pieces, as soon as they are whole.
 
     A page parsed at once is many times its size in fresh memory, which costs more than the parsing. What is
-    before a comma is an array by itself only when that comma stands between two messages; where several in a
-    row do not (deeply nested messages), the rest is parsed at once.
+    before a comma is an array by itself only when that comma stands between two messages. Which one does is
+    guessed, and proved by parsing; after a wrong guess (messages that look like several) twice as much
+    has to come before the next.
     """
-    text, rest = b"", iter(pieces)
-    waiting: list[bytes] = []
-    misses = size = 0
-    for piece in rest:
-        waiting.append(piece)
-        size += len(piece)
-        if size < len(text):  # a long message: copied as often as it doubles
-            continue
-        text = b"".join((text, *waiting))
-        waiting, size = [], 0
-        between = b"},{" if text[1:2] == b"{" else b","
-        at, searched = 1, PART
-        view = memoryview(text)
-        while misses < MISSES and len(text) > searched and text.startswith(b"["):
-            cut = text.find(between, searched)
-            if cut < 0:
-                break
-            cut += len(between) // 2
-            searched = cut + 1
-            try:
-                found = [loads(b"".join((b"[", view[at:cut], b"]")))]
-            except ValueError:
-                misses += 1
+
+    def __init__(self, *, owing: bool = False) -> None:
+        self._waiting: list[bytes] = []
+        self._held = 0
+        self._enough = HEAD
+        """Bytes that have to be there before the next guess."""
+        self._between = b""
+        """What stands between two messages, probably."""
+        self._owing = owing
+        """A comma was passed: at least one more message has to come."""
+
+    def feed(self, piece: bytes) -> Iterator[tuple[list[Any], bytes]]:
+        """The messages that are whole with this piece, and their text. Nobody else holds the list."""
+        start = 0
+        view = memoryview(piece)
+        for end in range(PART, len(piece) + PART, PART):
+            if self._held + min(end, len(piece)) - start < self._enough:
                 continue
+            comma = self._guess(piece, max(start, end - PART), end)
+            if comma < 0:
+                continue
+            text = b"".join((*self._waiting, view[start:comma], b"]"))
+            try:
+                found = [attempt(text)]
+            except ValueError:
+                self._enough = 2 * len(text)
+                continue
+            self._waiting, self._held, self._enough = [b"["], 1, 0
+            self._owing = True
+            start = comma + 1
             # Not held here: its memory is free for the next ones when the reader has let go of it.
-            yield found.pop()
-            at, searched, misses = cut + 1, cut + PART, 0
-        if at > 1:
-            text = b"".join((b"[", view[at:]))
-        if misses >= MISSES:
-            break
-    yield messages(b"".join((text, *waiting, *rest)))
+            yield found.pop(), text
+        if rest := piece[start:]:
+            self._waiting.append(rest)
+            self._held += len(rest)
+
+    def _guess(self, piece: bytes, start: int, end: int) -> int:
+        """Where the last comma between two messages is; -1 when there is none to be seen."""
+        if not self._between:
+            self._between = _between(b"".join((*self._waiting, piece[:HEAD])))
+        found = piece.rfind(self._between, start, end)
+        if found < 0 and len(self._between) > 3:
+            self._between = self._between[:3]
+            found = piece.rfind(self._between, start, end)
+        return found + (len(self._between) > 1) if found >= 0 else -1
+
+    def end(self) -> list[Any]:
+        """The rest of the messages. Raises ProtocolError."""
+        found = messages(b"".join(self._waiting))
+        if self._owing and not found:
+            raise ProtocolError("the server sent a page that is not JSON: it ends with a comma")
+        return found
+
+
+def _between(head: bytes) -> bytes:
+    """What stands between two messages of a page that begins so: most begin like the first one."""
+    first = _FIRST.match(head)
+    return b"," if first is None else b"%s,%s" % (_CLOSING[first[1][:1]], first[1])
 
 
 def one_array(pages: Iterable[bytes]) -> bytes:

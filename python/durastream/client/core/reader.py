@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from durastream.client import errors
 from durastream.client.core import jsontext, refusal, retrying, steps
+from durastream.client.core.handedout import COMPARED, HandedOut
 from durastream.client.core.retrying import Backoff
 from durastream.client.core.sse import EventStream
 from durastream.client.core.steps import Answer, Broken, Operation, Step
@@ -61,15 +62,15 @@ class Reader:
         self.status = 0
         self.piecewise = False
         """Hand out bodies as they come, not page by page."""
-        self.unjoined = False
-        """Keep the pieces of a page's body for `pieces_of`: to join them is a copy to fresh memory."""
-        self._pieces: list[bytes] = []
+        self.by_messages = False
+        """Hand out messages as they come: pages have no data then, and `messages_of` gives their messages."""
+        self._messages: list[Any] | None = None
         self._live = live
         self._stall_timeout = stall_timeout
         self._on_error = on_error
         self._backoff = Backoff(retry)
         self._refreshed = False
-        self._handed_out = 0
+        self._handed_out = HandedOut(target.shown)
         self._short_connections = 0
         self._pause = 0.0
 
@@ -78,10 +79,10 @@ class Reader:
         """Whether the stream holds JSON messages."""
         return jsontext.is_json(self.content_type)
 
-    def pieces_of(self, chunk: Chunk) -> list[bytes]:
-        """The data of the chunk handed out last, for one use."""
-        pieces, self._pieces = self._pieces, []
-        return pieces or [chunk.data]
+    def messages_of(self, chunk: Chunk) -> list[Any]:
+        """The messages of the chunk handed out last, for one use. Nobody else holds the list."""
+        found, self._messages = self._messages, None
+        return jsontext.messages(chunk.data) if found is None else found
 
     def run(self) -> Reading:
         """Read to the tail, or for ever, or until the stream is closed."""
@@ -109,7 +110,8 @@ class Reader:
         except Broken as broken:
             yield from self._broken(broken, live)
             return
-        except errors.ProtocolError as error:
+        except (errors.ProtocolError, errors.StreamGone) as error:
+            error.url = self.target.shown
             yield from steps.shut()
             yield from self._failed(error)
             return
@@ -117,7 +119,6 @@ class Reader:
             yield from self._refused(answer)
             return
         news = page.offset != self.at.offset
-        self._handed_out = 0
         known = self.at
         self.at = page
         self._succeeded()
@@ -135,11 +136,15 @@ class Reader:
             yield []
         if position.offset == self.at.offset:
             body = yield from self._body_without_news(answer)
-        elif self.piecewise:
-            body = yield from self._body_in_pieces()
-        elif self.unjoined:
-            self._pieces = yield from steps.pieces()
-            body = b""
+        elif self.piecewise or self.by_messages:
+            self._handed_out.begin(_origin(answer, position.offset))
+            body, last = b"", None
+            if self.piecewise:
+                body = yield from self._body_in_pieces()
+            else:
+                last = yield from self._body_by_messages()
+            self._handed_out.whole(up_to_date=position.up_to_date, json=self.by_messages)
+            self._messages = last
         else:
             body = yield from steps.rest()
         return position._replace(data=body)
@@ -169,24 +174,37 @@ class Reader:
         return body
 
     def _body_in_pieces(self) -> Generator[Step | list[Chunk], Any, bytes]:
-        """Hand out the body as it comes, but for its last piece, which goes with the page's end.
-
-        What an earlier attempt had handed out of the page is passed over: bytes at an offset never change.
-        """
-        known, passed = self._handed_out, 0
+        """Hand out the body as it comes, but for its last piece, which goes with the page's end."""
         last = b""
         while piece := (yield from steps.piece()):
-            passed += len(piece)
-            if passed <= known:
+            if not (piece := self._handed_out.beyond(piece)):
                 continue
             if last:
-                self._handed_out += len(last)
+                self._handed_out.handed(len(last), last)
                 yield [self.at._replace(data=last, up_to_date=False)]
-            last = piece[known - passed :] if passed - len(piece) < known else piece
-        if passed < known:
-            reason = f"a page of {passed} bytes at an offset where {known} were read before"
-            raise errors.ProtocolError(f"the server sent {reason}", url=self.target.shown)
+            last = piece
         return last
+
+    def _body_by_messages(self) -> Generator[Step | list[Chunk], Any, list[Any]]:
+        """Hand out messages as they come, but for the last ones, which go with the page's end."""
+        parts = jsontext.Parts()
+        resumed = self._handed_out.inside
+        while piece := (yield from steps.piece()):
+            if resumed:
+                if not (piece := self._handed_out.beyond(piece)):
+                    continue
+                parts, resumed = jsontext.Parts(owing=piece.startswith(b",")), False
+                piece = b"[" + piece.removeprefix(b",")
+            else:
+                self._handed_out.beyond(piece)
+            for found, text in parts.feed(piece):
+                # Its bracket at the beginning may stand for a comma, the one at its end is ours.
+                end = text[max(1, len(text) - 1 - COMPARED) : -1]
+                self._handed_out.handed(len(text) - 1, end)
+                self._messages = found
+                del found
+                yield [self.at._replace(data=b"", up_to_date=False)]
+        return parts.end()
 
     def _events(self) -> Reading:
         began = time.monotonic()
@@ -320,6 +338,13 @@ class Reader:
         self._refreshed = False
         self._backoff.progress()
         yield from steps.sleep(self._backoff.delay() or 0.0)
+
+
+def _origin(answer: Answer, end: str) -> str:
+    """Stream and beginning of a page, as the entity tag has them: `"id:start:end"` (section 5.6)."""
+    tag = answer.headers.get("etag", "").removeprefix("W/").strip('"').removesuffix(":c")
+    origin = tag.removesuffix(f":{end}")
+    return origin if origin != tag and ":" in origin else ""
 
 
 def _media_type(content_type: str) -> str:

@@ -87,12 +87,6 @@ def piece() -> Operation[bytes]:
     return data
 
 
-def pieces() -> Operation[list[bytes]]:
-    """The rest of the body as it came."""
-    data: list[bytes] = yield Step("pieces", ())
-    return data
-
-
 def rest() -> Operation[bytes]:
     """The rest of the body."""
     data: bytes = yield Step("rest", ())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import itertools
 from typing import TYPE_CHECKING, Any
 
 from durastream.client.core import jsontext
@@ -77,7 +76,7 @@ class View:
             kind = self.content_type or "of no type"
             raise ProtocolError(f"{self.url} is {kind}, not application/json", url=self.url)
         self._take(way)
-        self._reader.unjoined = True
+        self._reader.by_messages = True
 
     # Each of these hands out a list of chunks in one way, and moves the position as it does.
 
@@ -100,19 +99,14 @@ class View:
             if text:
                 yield text
 
-    def _hand_json(self, chunks: list[Chunk]) -> Iterator[Any]:
-        # A generator that hands on each message would cost as much as parsing it.
-        return itertools.chain.from_iterable(self._hand_lists(chunks))
-
     def _hand_lists(self, chunks: list[Chunk]) -> Iterator[list[Any]]:
+        """Messages in lists: a generator that hands on each one would cost as much as parsing it."""
         for chunk in chunks:
-            last: list[Any] = []
-            for messages in jsontext.parts(self._reader.pieces_of(chunk)):
-                yield last
-                last = messages[-1:]
-                del messages[-1:]
-                yield messages
-                del messages  # before the next are made
+            messages = self._reader.messages_of(chunk)
+            last = messages[-1:]
+            del messages[-1:]
+            yield messages
+            del messages  # before the next are made
             self._at = chunk
             yield last
 
