@@ -7,7 +7,8 @@ from typing import Final
 
 from durastream.client.core.steps import Broken
 
-READ_SIZE: Final = 1 << 16
+READ_SIZE: Final = 1 << 18
+"""Bytes to read at once, at most: as many as asyncio reads, which copies what is left of a larger piece."""
 MAX_LINE: Final = 16 << 10
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _CUT_SHORT: Final = "the connection was closed in the middle of an answer"

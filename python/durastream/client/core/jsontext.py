@@ -16,7 +16,7 @@ from durastream.client.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-PART: Final = 16 << 10
+PART: Final = 32 << 10
 """Bytes parsed at once, about: with what becomes of them they stay in a processor's cache."""
 HEAD: Final = 128
 """Bytes that tell how messages begin."""
