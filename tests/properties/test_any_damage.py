@@ -65,7 +65,9 @@ def home() -> Iterator[Path]:
 def original(home: Path) -> Path:
     """Sealed files, two checkpoints, a log behind the newest, not closed."""
     path = home / "live"
-    with LogEngine(path, segment_bytes=SEGMENT, compaction_bytes_per_second=1) as log:
+    with LogEngine(
+        path, segment_bytes=SEGMENT, compaction_bytes_per_second=1, seal_backlog=1
+    ) as log:
         for stream in STREAMS:
             log.create(stream)
         for number in range(EVENTS):

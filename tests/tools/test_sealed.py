@@ -43,8 +43,10 @@ def until_sealed(directory: Path, files: int) -> None:
 def sealed(tmp_path: Path) -> Path:
     """A closed log most of which is in sealed files, and of which the log has only the end."""
     path = tmp_path / "log"
-    # Compaction, which would make one file of them, does not get far.
-    with LogEngine(path, segment_bytes=SEGMENT, compaction_bytes_per_second=1) as log:
+    # Compaction, which would make one file of them, does not get far; sealing hurries.
+    with LogEngine(
+        path, segment_bytes=SEGMENT, compaction_bytes_per_second=1, seal_backlog=1
+    ) as log:
         for stream in STREAMS:
             log.create(stream)
         for number in range(EVENTS):
@@ -182,7 +184,7 @@ def test_a_cut_takes_what_sealed_files_have_behind_it(tmp_path: Path, command: C
         "import os, sys; from durastream import LogEngine\n"
         "from tools.test_sealed import event, until_sealed, STREAMS\n"
         "from pathlib import Path\n"
-        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT}, compaction_bytes_per_second=1)\n"
+        f"log = LogEngine(sys.argv[1], segment_bytes={SEGMENT}, compaction_bytes_per_second=1, seal_backlog=1)\n"
         "for stream in STREAMS: log.create(stream)\n"
         f"for n in range({EVENTS}): log.append_many([(s, event(s, n)) for s in STREAMS])\n"
         "until_sealed(Path(sys.argv[1]), 3)\n"
