@@ -42,6 +42,23 @@ fn pipelined_requests_are_answered_in_order() {
 }
 
 #[test]
+fn a_page_of_many_small_appends_and_a_few_large_ones_arrives_as_it_was_written() {
+    let listener = serve(|_| {});
+    create(&listener, A, b"");
+    let (mut peer, mut written) = (Peer::of(&listener), Vec::new());
+    for n in 0..4000 {
+        let body = if n % 500 == 499 {
+            vec![b'.'; 70_000]
+        } else {
+            format!("{n};").into_bytes()
+        };
+        assert_eq!(peer.ask(POST, TEXT, &body).answer().status, 204);
+        written.extend(body);
+    }
+    assert_eq!(content(&listener, A), written);
+}
+
+#[test]
 fn chunks_with_extensions_and_trailers_are_taken_byte_by_byte() {
     let listener = serve(|_| {});
     create(&listener, A, b"");

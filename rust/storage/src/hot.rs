@@ -63,7 +63,13 @@ impl Hot {
     /// The payloads of `frames`, as shared slices; `None` for those that are not here as asked.
     pub(crate) fn read(&self, frames: &[FrameRef]) -> Vec<Option<Bytes>> {
         let kept = self.kept.read();
-        frames.iter().map(|frame| kept.payload(frame)).collect()
+        // One behind the other, most of them are in the group of the one before, or the next.
+        let mut near = 0;
+        let payloads = frames.iter().map(|frame| {
+            near = kept.group_of(frame.lsn, near)?;
+            kept.payload(frame, kept.groups.get(near)?)
+        });
+        payloads.collect()
     }
 
     /// The lowest LSN that is here.
@@ -78,15 +84,19 @@ impl Hot {
 }
 
 impl Kept {
-    fn payload(&self, wanted: &FrameRef) -> Option<Bytes> {
-        let index = self
-            .groups
-            .partition_point(|group| group.start <= wanted.lsn)
-            .checked_sub(1)?;
-        let group = self
-            .groups
-            .get(index)
-            .filter(|group| wanted.lsn < group.end)?;
+    /// The number of the group that holds `lsn`, which may be about `near`.
+    fn group_of(&self, lsn: Lsn, near: usize) -> Option<usize> {
+        let holds = |index: &usize| {
+            let group = self.groups.get(*index);
+            group.is_some_and(|group| group.start <= lsn && lsn < group.end)
+        };
+        [near, near + 1].into_iter().find(holds).or_else(|| {
+            let behind = self.groups.partition_point(|group| group.start <= lsn);
+            behind.checked_sub(1).filter(holds)
+        })
+    }
+
+    fn payload(&self, wanted: &FrameRef, group: &Group) -> Option<Bytes> {
         let index = group
             .parts
             .partition_point(|part| part.lsn <= wanted.lsn)

@@ -11,7 +11,7 @@ use durastream_protocol::{Exchange, RequestHead};
 use super::body::Body;
 use super::head::{self, Framing, Refused, Scan};
 use super::input::{Fill, Input};
-use super::output::Output;
+use super::output::{Flushed, Output};
 use super::relay::{Handover, Relay};
 use crate::Limits;
 use crate::asked::Asked;
@@ -25,6 +25,8 @@ use crate::tally::{Crowded, Operation, Tally};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\n";
 /// Steps of one connection in one turn, so that a busy one leaves time to the others.
 const STEPS_PER_TURN: usize = 64;
+/// Bytes of answers that it may send in one turn, for the same reason.
+const BYTES_PER_TURN: usize = 1 << 20;
 /// How long a client over the limit of connections has to say something, so that it can be told.
 const REFUSAL_TIME: Duration = Duration::from_secs(2);
 
@@ -108,6 +110,8 @@ pub(crate) struct Connection {
     pub(crate) chunked: bool,
     /// Where the loop's timers have it.
     pub(crate) timer: Option<Instant>,
+    /// The loop knows that it has more to do.
+    pub(crate) again: bool,
     /// A request was read, or is being refused: what follows cannot be HTTP/2.
     used: bool,
 }
@@ -144,6 +148,7 @@ impl Connection {
             close: false,
             chunked: false,
             timer: None,
+            again: false,
             used: refused,
             counted,
         }
@@ -158,9 +163,13 @@ impl Connection {
     }
 
     fn advance(&mut self, desk: &mut Desk) -> io::Result<Fate> {
+        let mut allowed = BYTES_PER_TURN;
         for _ in 0..STEPS_PER_TURN {
-            if !self.output.flush(&mut self.socket, desk.now)? {
-                return Ok(Fate::Open);
+            let (socket, scratch) = (&mut self.socket, &mut desk.scratch);
+            match self.output.flush(socket, scratch, &mut allowed, desk.now)? {
+                Flushed::All => {}
+                Flushed::Blocked => return Ok(Fate::Open),
+                Flushed::Spent => return Ok(Fate::Again),
             }
             let flow = match self.phase {
                 Phase::Head => self.read_head(desk)?,

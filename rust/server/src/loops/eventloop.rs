@@ -104,7 +104,8 @@ impl EventLoop {
                 }
             }
             for name in std::mem::take(&mut self.again) {
-                if self.slots.by_token(name).is_some() {
+                if let Some(connection) = self.slots.by_token(name) {
+                    connection.again = false;
                     self.turn(slot_of(name));
                 }
             }
@@ -352,7 +353,11 @@ impl EventLoop {
                 let deadline = connection.deadline(&self.desk.limits);
                 self.timers.set(slot, &mut connection.timer, deadline);
             }
-            Ok(Fate::Again) => self.again.push(name),
+            Ok(Fate::Again) => {
+                if !std::mem::replace(&mut connection.again, true) {
+                    self.again.push(name);
+                }
+            }
             Ok(Fate::Closed) => self.remove(slot),
             Ok(Fate::Http2) => self.leave(slot),
             Err(_) => {

@@ -1,6 +1,7 @@
 //! The two directions of an HTTP/2 stream: the request body, bounded, and the answer, at the pace of
 //! who reads it.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Instant;
@@ -16,6 +17,11 @@ use super::Room;
 use crate::asked::Asked;
 use crate::loops::desk::Share;
 use crate::refusal;
+
+/// Neighbours smaller than this are copied together: each would be a frame of its own.
+const SMALL: usize = 2 << 10;
+/// So many bytes of them at once.
+const TOGETHER: usize = 64 << 10;
 
 /// The stream is over: its client reset it or stalled, or its connection is gone.
 pub(super) struct Over;
@@ -130,12 +136,12 @@ impl Outlet {
 
     /// Sends a whole answer.
     pub(super) async fn respond(&mut self, response: Response) -> Result<(), Over> {
-        self.start(&response, response.body.is_empty())?;
-        let last = response.body.len();
-        for (number, piece) in (1..).zip(response.body) {
-            self.send(piece, number == last).await?;
+        let ends = response.body.is_empty();
+        self.start(&response, ends)?;
+        if ends {
+            return Ok(());
         }
-        Ok(())
+        self.send(response.body, true).await
     }
 
     /// Sends the head of an answer; `ends`: it has no body.
@@ -169,23 +175,33 @@ impl Outlet {
         Ok(())
     }
 
-    /// Sends a piece of the body as the client makes room for it.
-    pub(super) async fn send(&mut self, mut data: Bytes, last: bool) -> Result<(), Over> {
+    /// Sends pieces of the body as the client makes room for them.
+    pub(super) async fn send(
+        &mut self,
+        pieces: impl Into<VecDeque<Bytes>>,
+        last: bool,
+    ) -> Result<(), Over> {
         let Some(body) = &mut self.body else {
             return Err(Over);
         };
-        while !data.is_empty() {
-            body.reserve_capacity(data.len());
-            let capacity = poll_fn(|context| body.poll_capacity(context));
-            let Ok(capacity) = timeout(self.room.limits.stall, capacity).await else {
-                tracing::debug!("a peer kept the listener waiting for room to answer");
-                return Err(Over);
-            };
-            let size = capacity.ok_or(Over)??.min(data.len());
-            let piece = data.split_to(size);
-            self.asked.sent(&self.room.tally, size);
-            body.send_data(piece, last && data.is_empty())?;
-            if last && data.is_empty() {
+        let mut pieces = pieces.into();
+        let mut left = pieces.iter().map(Bytes::len).sum();
+        while left > 0 {
+            body.reserve_capacity(left);
+            // What is there already is not told again.
+            if body.capacity() == 0 {
+                let more = poll_fn(|context| body.poll_capacity(context));
+                let Ok(more) = timeout(self.room.limits.stall, more).await else {
+                    tracing::debug!("a peer kept the listener waiting for room to answer");
+                    return Err(Over);
+                };
+                more.ok_or(Over)??;
+            }
+            let data = take(&mut pieces, body.capacity());
+            left -= data.len();
+            self.asked.sent(&self.room.tally, data.len());
+            body.send_data(data, last && left == 0)?;
+            if last && left == 0 {
                 self.asked.finished();
                 return Ok(());
             }
@@ -212,5 +228,58 @@ impl Outlet {
             None => self.respond.poll_reset(context),
         })
         .await;
+    }
+}
+
+/// Takes what goes into one or more frames, at most `most` bytes; small neighbours are copied together.
+fn take(pieces: &mut VecDeque<Bytes>, most: usize) -> Bytes {
+    while pieces.front().is_some_and(Bytes::is_empty) {
+        pieces.pop_front();
+    }
+    let alone = pieces.len() == 1;
+    match pieces.front_mut() {
+        None => Bytes::new(),
+        Some(first) if first.len() > most => first.split_to(most),
+        Some(first) if alone || first.len() >= SMALL => std::mem::take(first),
+        Some(_) => {
+            let most = most.min(TOGETHER);
+            let mut together = Vec::with_capacity(most);
+            while let Some(piece) = pieces.front()
+                && piece.len() < SMALL
+                && together.len() + piece.len() <= most
+            {
+                together.extend_from_slice(piece);
+                pieces.pop_front();
+            }
+            Bytes::from(together)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn all_pieces_leave_in_order_and_small_ones_together(
+            sizes in prop::collection::vec(0..3 * SMALL, 0..300), most in 1..200_000_usize,
+        ) {
+            let mut pieces: VecDeque<Bytes> = (0_u8..=255).cycle().zip(&sizes).map(|(n, size)| vec![n; *size].into()).collect();
+            let whole: Vec<u8> = pieces.iter().flatten().copied().collect();
+            let mut got = Vec::new();
+            let mut before = SMALL;
+            while got.len() < whole.len() {
+                let data = take(&mut pieces, most);
+                prop_assert!(!data.is_empty() && data.len() <= most);
+                // Two small ones in a row would have had room in one.
+                prop_assert!(before + data.len() >= SMALL.min(most));
+                before = data.len();
+                got.extend_from_slice(&data);
+            }
+            prop_assert_eq!(got, whole);
+        }
     }
 }

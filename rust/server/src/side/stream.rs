@@ -79,8 +79,8 @@ async fn serve(
             },
             Step::Respond(response) => return outlet.respond(response).await,
             Step::Start(response) => outlet.start(&response, false)?,
-            Step::Chunk(data) => outlet.send(data, false).await?,
-            Step::End => return outlet.send(Bytes::new(), true).await,
+            Step::Chunk(data) => outlet.send([data], false).await?,
+            Step::End => return outlet.send([], true).await,
             Step::Wait { until } => {
                 wait(room, &mut exchange, until, outlet).await?;
             }
@@ -190,7 +190,7 @@ async fn forward(
         }
         loop {
             match body.frame().await {
-                None => return outlet.send(Bytes::new(), true).await,
+                None => return outlet.send([], true).await,
                 Some(Err(error)) => {
                     tracing::warn!(%error, "the listener of the control APIs broke off");
                     outlet.break_off();
@@ -198,7 +198,7 @@ async fn forward(
                 }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        outlet.send(data, false).await?;
+                        outlet.send([data], false).await?;
                     }
                 }
             }
