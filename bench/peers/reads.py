@@ -1,5 +1,6 @@
 """GETs of large, middling and small streams, beside nginx with sendfile."""
 
+import time
 from pathlib import Path
 
 from bench.peers.contest import CPU, Measure, contest, notes
@@ -12,6 +13,9 @@ KIB = 1 << 10
 MIB = 1 << 20
 STREAM = "/v1/stream/read"
 CPU_PER_GB = "CPU ms/GB"
+# More than a segment of ours; and what its background work takes.
+BEHIND = 96 * MIB
+SEALING_SECONDS = 3
 
 
 def pattern(stream: int, length: int) -> bytes:
@@ -27,11 +31,20 @@ def pattern(stream: int, length: int) -> bytes:
     return bytes(words[:length])
 
 
-def large(size: int, streams: int, connections: int, seconds: int) -> Measure:
-    """Reads streams through, page by page; GB/s."""
+def large(
+    size: int, streams: int, connections: int, seconds: int, *, sealed: bool = False
+) -> Measure:
+    """Reads streams through, page by page; GB/s.
+
+    What was just written may be in the newest segment of a log; `sealed`: so much was written behind
+    it that it is not.
+    """
 
     def measure(server: Running, _: Path) -> Sample:
         load("fill", server, path=STREAM, streams=streams, bytes=size)
+        if sealed:
+            load("fill", server, path=f"{STREAM}-behind", streams=1, bytes=BEHIND)
+            time.sleep(SEALING_SECONDS)
         shape = {"streams": streams, "connections": connections, "bytes": size}
         return _reads(load("get", server, path=STREAM, seconds=seconds, **shape))
 
@@ -82,14 +95,19 @@ def small(connections: int, seconds: int, path: str) -> Measure:
 def measure(directory: Path, rounds: int, *, quick: bool) -> list[Row]:
     rows = []
     seconds = 1 if quick else 3
-    for size, streams, connections in ((64 * MIB, 4, 4), (MIB, 32, 32)):
+    for size, streams, connections, sealed in (
+        (64 * MIB, 4, 4, True),
+        (MIB, 32, 32, True),
+        (MIB, 32, 32, False),
+    ):
         if quick and size > MIB:
             continue
         shape = (size, streams, connections, seconds)
+        streaming = large(*shape, sealed=sealed)
         rows += contest(
-            f"GET {size // MIB} MiB, {connections} connections",
+            f"GET {size // MIB} MiB, {connections} connections, {'sealed' if sealed else 'new'}",
             "GB/s",
-            {PEER_E: large(*shape), ours(): large(*shape), STATIC: large_files(*shape)},
+            {PEER_E: streaming, ours(): streaming, STATIC: large_files(*shape)},
             {OURS: [Goal(1, over=E), Goal(1, over=E, note=CPU_PER_GB, at_most=True)]},
             directory,
             rounds,

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use durastream_storage::ReadError;
+use durastream_storage::{Chunk, FrameRef, ReadError, Ready, Store};
 
 use crate::Offset;
 use crate::core::Inner;
@@ -16,6 +16,8 @@ use crate::types::{From, Page};
 
 /// Most appends that the index names for one page, so that planning it stays short.
 const PAGE_APPENDS: usize = 1 << 16;
+/// Sealed appends that lie together and have so many bytes are left in their file, where that is wanted.
+const LOCATED_BYTES: u64 = 64 << 10;
 
 /// A page before its bytes are read.
 struct Plan {
@@ -33,9 +35,8 @@ struct Plan {
 }
 
 /// A page as it is read.
-#[derive(Default)]
-struct Content {
-    chunks: Vec<Bytes>,
+struct Content<T> {
+    chunks: Vec<T>,
     bytes: usize,
     /// Position of the first byte, and behind the last one.
     range: Option<(u64, u64)>,
@@ -55,17 +56,22 @@ impl Reader {
 
     /// [`Reader::page`], unless that would touch the disk: then `None`.
     pub fn hot_page(&self, from: From, max_bytes: usize) -> Option<Result<Page, PageError>> {
+        self.hot_page_of(from, max_bytes)
+    }
+
+    /// The same in memory ([`Bytes`]) or, as [`durastream_storage::Piece`], with large sealed parts left in their files.
+    pub fn hot_page_of<T: Chunk>(
+        &self,
+        from: From,
+        max_bytes: usize,
+    ) -> Option<Result<Page<T>, PageError>> {
         let plan = match self.plan(from, max_bytes) {
             Ok(plan) if !plan.history.is_empty() => return None,
             Ok(plan) => plan,
             Err(error) => return Some(Err(error)),
         };
-        let mut content = Content::default();
-        if let (Some(first), Some(last)) = (plan.appends.first(), plan.appends.last()) {
-            let frames: Vec<_> = plan.appends.iter().map(|span| span.frame).collect();
-            let chunks = self.shared.store.read_hot(&frames)?;
-            content.add_whole(first.start, last.end, chunks, &plan.appends);
-        }
+        let mut content = Content::new();
+        content.add_hot(&self.shared.store, &plan.appends)?;
         Some(Ok(self.answer(&plan, content, true)))
     }
 
@@ -74,6 +80,11 @@ impl Reader {
     /// A position inside an append gives that whole append; one past the tail by 1 gives nothing
     /// yet; one further beyond is `Gone`, like one of another life or below the floor.
     pub fn page(&self, from: From, max_bytes: usize) -> Result<Page, PageError> {
+        self.page_of(from, max_bytes)
+    }
+
+    /// The same in memory ([`Bytes`]) or, as [`durastream_storage::Piece`], with large sealed parts left in their files.
+    pub fn page_of<T: Chunk>(&self, from: From, max_bytes: usize) -> Result<Page<T>, PageError> {
         let mut plan = self.plan(from, max_bytes)?;
         let (content, is_whole) = loop {
             match plan.read(&self.shared, max_bytes) {
@@ -92,7 +103,7 @@ impl Reader {
     }
 
     /// The page that was read. `is_whole`: all that was planned is in it.
-    fn answer(&self, plan: &Plan, content: Content, is_whole: bool) -> Page {
+    fn answer<T>(&self, plan: &Plan, content: Content<T>, is_whole: bool) -> Page<T> {
         let mut inner = self.shared.core.lock();
         inner.counts.reads += 1;
         inner.counts.read_bytes += content.bytes as u64;
@@ -156,8 +167,12 @@ fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<
 
 impl Plan {
     /// Reads the page; `true` when all that was planned fits into it.
-    fn read(&self, shared: &Shared, max_bytes: usize) -> Result<(Content, bool), ReadError> {
-        let mut content = Content::default();
+    fn read<T: Chunk>(
+        &self,
+        shared: &Shared,
+        max_bytes: usize,
+    ) -> Result<(Content<T>, bool), ReadError> {
+        let mut content = Content::new();
         let mut rest = &self.appends[..];
         let mut before = 0;
         for (at, stretch) in &self.history {
@@ -174,7 +189,30 @@ impl Plan {
     }
 }
 
-impl Content {
+impl<T: Chunk> Content<T> {
+    fn new() -> Self {
+        Self {
+            chunks: Vec::new(),
+            bytes: 0,
+            range: None,
+        }
+    }
+
+    /// Adds these appends; `None` if that would touch the disk.
+    fn add_hot(&mut self, store: &Store, appends: &[Span]) -> Option<()> {
+        for run in runs::<T>(store, appends) {
+            match run.located::<T>(store) {
+                Ready::Now(chunks) => self.add(run.start, run.end, chunks),
+                Ready::Later => return None,
+                Ready::Never => {
+                    let chunks = store.read_hot(&run.frames())?;
+                    self.add_whole(&run, chunks);
+                }
+            }
+        }
+        Some(())
+    }
+
     /// Adds as many appends as fit, but at least one to an empty page.
     fn add_appends(
         &mut self,
@@ -189,12 +227,15 @@ impl Content {
             is_first || bytes <= max_bytes
         };
         let fitting = &appends[..appends.iter().take_while(fits).count()];
-        let (Some(first), Some(last)) = (fitting.first(), fitting.last()) else {
-            return Ok(room(appends.is_empty()));
-        };
-        let frames: Vec<_> = fitting.iter().map(|span| span.frame).collect();
-        let chunks = shared.store.read(&frames)?;
-        self.add_whole(first.start, last.end, chunks, fitting);
+        for run in runs::<T>(&shared.store, fitting) {
+            match run.in_history(shared) {
+                Some(chunks) => self.add(run.start, run.end, chunks),
+                None => {
+                    let chunks = shared.store.read(&run.frames())?;
+                    self.add_whole(&run, chunks);
+                }
+            }
+        }
         Ok(room(fitting.len() == appends.len()))
     }
 
@@ -209,11 +250,11 @@ impl Content {
         if self.bytes > 0 && left == 0 {
             return Ok(room(false));
         }
-        let history = shared.history(stretch, left)?;
+        let history = shared.history::<T>(stretch, left)?;
         if history.end <= stretch.from {
             return Err(shared.missing(stretch));
         }
-        let bytes: usize = history.chunks.iter().map(Bytes::len).sum();
+        let bytes: usize = history.chunks.iter().map(T::len).sum();
         if self.bytes > 0 {
             // The first of them is given also when it is too long.
             if bytes > left {
@@ -229,22 +270,75 @@ impl Content {
     }
 
     /// Adds these appends, of which a fork may see less than is stored.
-    fn add_whole(&mut self, start: u64, end: u64, mut chunks: Vec<Bytes>, appends: &[Span]) {
-        for (chunk, span) in chunks.iter_mut().zip(appends) {
+    fn add_whole(&mut self, run: &Run<'_>, mut chunks: Vec<Bytes>) {
+        for (chunk, span) in chunks.iter_mut().zip(run.appends) {
             chunk.truncate(span.len());
         }
-        self.add(start, end, chunks);
+        self.add(
+            run.start,
+            run.end,
+            chunks.into_iter().map(T::from).collect(),
+        );
     }
 
-    fn add(&mut self, start: u64, end: u64, chunks: Vec<Bytes>) {
+    fn add(&mut self, start: u64, end: u64, chunks: Vec<T>) {
         debug_assert!(self.range.is_none_or(|(_, behind)| behind == start));
-        self.bytes += chunks.iter().map(Bytes::len).sum::<usize>();
+        self.bytes += chunks.iter().map(T::len).sum::<usize>();
         self.range = Some((self.range.map_or(start, |(first, _)| first), end));
         if self.chunks.is_empty() {
             self.chunks = chunks;
         } else {
             self.chunks.extend(chunks);
         }
+    }
+}
+
+/// Appends of a page, one behind the other, that are read in one way.
+struct Run<'p> {
+    appends: &'p [Span],
+    /// Sealed: where they lie can be told by these.
+    located: Option<u64>,
+    start: u64,
+    end: u64,
+}
+
+/// Splits appends into those of each stream that are sealed, where that matters, and others.
+fn runs<'p, T: Chunk>(store: &Store, appends: &'p [Span]) -> impl Iterator<Item = Run<'p>> {
+    let sealed = if T::LOCATES { store.sealed() } else { 0 };
+    let place = move |span: &Span| (span.frame.lsn < sealed).then_some(span.frame.stream);
+    let together = appends.chunk_by(move |a, b| place(a) == place(b));
+    together.filter_map(move |appends| {
+        let (first, last) = (appends.first()?, appends.last()?);
+        Some(Run {
+            appends,
+            located: place(first).filter(|_| last.end - first.start >= LOCATED_BYTES),
+            start: first.start,
+            end: last.end,
+        })
+    })
+}
+
+impl Run<'_> {
+    fn frames(&self) -> Vec<FrameRef> {
+        self.appends.iter().map(|span| span.frame).collect()
+    }
+
+    /// As parts of sealed files, without a look at the disk.
+    fn located<T: Chunk>(&self, store: &Store) -> Ready<T> {
+        self.located.map_or(Ready::Never, |stream| {
+            T::ready(store, stream, self.start, self.end)
+        })
+    }
+
+    /// The same with one. What is damaged there may be whole in memory.
+    fn in_history<T: Chunk>(&self, shared: &Shared) -> Option<Vec<T>> {
+        let stretch = Stretch {
+            stream: self.located?,
+            from: self.start,
+            to: self.end,
+        };
+        let history = shared.history(&stretch, stretch.len()).ok()?;
+        ((history.start, history.end) == (self.start, self.end)).then_some(history.chunks)
     }
 }
 

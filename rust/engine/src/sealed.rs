@@ -1,6 +1,7 @@
 //! Asking the store for what the indexes have forgotten. It may read from disk, so never under the lock.
 
-use durastream_storage::{History, ReadError};
+use bytes::Bytes;
+use durastream_storage::{Chunk, History, ReadError};
 
 use crate::engine::Shared;
 use crate::span::{SealedAppend, Stretch};
@@ -34,7 +35,7 @@ impl Finder {
         shared: &Shared,
         stretch: &Stretch,
     ) -> Result<Option<Vec<u8>>, ReadError> {
-        let history = shared.history(stretch, stretch.len())?;
+        let history: History<Bytes> = shared.history(stretch, stretch.len())?;
         if (history.start, history.end) == (stretch.from, stretch.to) {
             return Ok(Some(history.chunks.concat()));
         }
@@ -55,13 +56,13 @@ impl Finder {
 impl Shared {
     /// The appends of a stretch from the one that it begins in, up to `max_bytes` but at least one. Empty when that
     /// one was dropped. What is given has the length that its positions say.
-    pub(crate) fn history(
+    pub(crate) fn history<T: Chunk>(
         &self,
         stretch: &Stretch,
         max_bytes: usize,
-    ) -> Result<History, ReadError> {
+    ) -> Result<History<T>, ReadError> {
         let Stretch { stream, from, to } = *stretch;
-        let history = self.store.history(stream, from, to, max_bytes)?;
+        let history = T::history(&self.store, stream, from, to, max_bytes)?;
         let bytes: u64 = history.chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let fits = history.start <= from && from <= history.end && history.end <= to;
         if !fits || history.end - history.start != bytes {

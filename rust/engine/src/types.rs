@@ -151,9 +151,9 @@ pub enum From {
 
 /// A page of a stream: whole appends only, their wire bytes.
 #[derive(Debug, Clone)]
-pub struct Page {
+pub struct Page<T = Bytes> {
     /// Wire bytes, in pieces of one append or more; hot ones are shared, not copied. JSON: every message is followed by a comma.
-    pub chunks: Vec<Bytes>,
+    pub chunks: Vec<T>,
     /// Position of the first byte (of the first append that ends beyond the position asked for).
     pub start: Offset,
     /// Where to read on: the end of the last append given, or the tail when there was none.

@@ -5,6 +5,7 @@
 //! JSON read is `[`, a range without its last comma, `]`.
 
 use bytes::Bytes;
+use durastream_storage::Chunk;
 
 mod content_type;
 mod json;
@@ -106,19 +107,22 @@ pub fn after_messages(wire: &[u8], messages: u64) -> Option<usize> {
 }
 
 /// Makes a page's chunks a body: brackets for JSON and the last comma dropped, nothing for bytes.
-pub fn frame(format: Format, mut chunks: Vec<Bytes>) -> Vec<Bytes> {
+pub fn frame<T: Chunk>(format: Format, mut chunks: Vec<T>) -> Vec<T> {
     if format == Format::Bytes {
         return chunks;
     }
-    while chunks.last().is_some_and(Bytes::is_empty) {
+    while chunks.last().is_some_and(T::is_empty) {
         chunks.pop();
     }
     if let Some(last) = chunks.last_mut() {
-        debug_assert_eq!(last.last(), Some(&b','), "a message ends with a comma");
+        debug_assert!(
+            last.in_memory().is_none_or(|bytes| bytes.ends_with(b",")),
+            "a message ends with a comma"
+        );
         last.truncate(last.len() - 1);
     }
-    chunks.insert(0, Bytes::from_static(b"["));
-    chunks.push(Bytes::from_static(b"]"));
+    chunks.insert(0, Bytes::from_static(b"[").into());
+    chunks.push(Bytes::from_static(b"]").into());
     chunks
 }
 
@@ -154,7 +158,7 @@ mod tests {
 
     fn body(chunks: &[&'static str], format: Format) -> Vec<u8> {
         let chunks = chunks.iter().map(|c| Bytes::from_static(c.as_bytes()));
-        frame(format, chunks.collect()).concat()
+        frame::<Bytes>(format, chunks.collect()).concat()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use durastream_engine::storage::{CommitError, Lsn};
+use durastream_engine::storage::{CommitError, Lsn, Piece};
 use durastream_engine::{CompletionSink, Reader, StreamPath};
 
 use crate::cors::{self, METHODS};
@@ -12,7 +12,7 @@ use crate::get::{CatchUp, Read};
 use crate::head::Headers;
 use crate::hold::{Hold, Retried, missing};
 use crate::longpoll::LongPoll;
-use crate::paging::{Paging, Spot, SpotWatch};
+use crate::paging::{Paging, Spot, SpotWatch, Subject};
 use crate::post::{Post, Style, Tried};
 use crate::problem::{Problem, shown};
 use crate::put::Put;
@@ -44,6 +44,8 @@ enum State {
     /// An early producer sequence.
     Holding(Hold, Style),
     CatchingUp(CatchUp),
+    /// The same for a listener that can send parts of files.
+    Sending(CatchUp<Piece>),
     Polling(LongPoll),
     Streaming(Sse),
     /// Over.
@@ -102,7 +104,7 @@ impl Exchange {
                 Next::Go(state) => self.state = state,
                 Next::Say(step, state) => {
                     // What ends the exchange also withdraws its watches.
-                    if !matches!(step, Step::Respond(_) | Step::End) {
+                    if !matches!(step, Step::Respond(_) | Step::Send(_) | Step::End) {
                         self.state = state;
                     }
                     return step;
@@ -149,6 +151,7 @@ impl Exchange {
             State::CatchingUp(mut read) => {
                 Next::Say(read.step(&self.manner), State::CatchingUp(read))
             }
+            State::Sending(mut read) => Next::Say(read.step(&self.manner), State::Sending(read)),
             State::Polling(mut poll) => {
                 let step = poll.step(now, stopping, &self.manner);
                 Next::Say(step, State::Polling(poll))
@@ -216,11 +219,16 @@ impl Exchange {
             Live::Sse => config.page_bytes.min(sse::PAGE_BYTES),
             Live::No | Live::LongPoll => config.page_bytes,
         };
-        let paging = Paging::new(reader, read.query.from, max_bytes, &self.shared.sending);
-        let subject = match paging.subject() {
+        let subject = match Subject::of(&reader) {
             Ok(subject) => subject,
             Err(error) => return self.answered(refusal::lookup(&error).answer()),
         };
+        let (from, sending) = (read.query.from, &self.shared.sending);
+        if live == Live::No && read.files {
+            let paging = Paging::new(reader, from, max_bytes, sending);
+            return State::Sending(CatchUp::new(paging, subject, read));
+        }
+        let paging = Paging::new(reader, from, max_bytes, sending);
         match live {
             Live::No => State::CatchingUp(CatchUp::new(paging, subject, read)),
             Live::LongPoll => {
@@ -244,6 +252,13 @@ impl Exchange {
 
     fn answered(&self, answer: Answer) -> State {
         State::Answered(answer.finish(&self.manner))
+    }
+
+    /// Says, before the first step, that the listener can send parts of files: [`Step::Send`] may come.
+    pub fn take_files(&mut self) {
+        if let State::Lookup(read) = &mut self.state {
+            read.files = true;
+        }
     }
 
     /// Hands over the request body after `NeedBody`.
@@ -284,6 +299,7 @@ impl Exchange {
             | State::Upload(..)
             | State::Lookup(_)
             | State::CatchingUp(_)
+            | State::Sending(_)
             | State::Done => {}
         }
     }
@@ -341,6 +357,7 @@ impl Exchange {
             mut state => {
                 match &mut state {
                     State::CatchingUp(read) => read.block(),
+                    State::Sending(read) => read.block(),
                     State::Polling(poll) => poll.block(),
                     State::Streaming(sse) => sse.block(),
                     _ => {}

@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use durastream_engine::storage::{Chunk, Piece};
 use durastream_engine::{Expiry, From as Start, Page, StreamPath, wire};
 
-use crate::Step;
 use crate::etag;
 use crate::head::Headers;
 use crate::paging::{Paging, Subject};
@@ -13,6 +13,7 @@ use crate::problem::Problem;
 use crate::query::Query;
 use crate::refusal::{self, offset_value};
 use crate::response::{Answer, Manner};
+use crate::{Response, Step};
 
 /// A checked read request.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Read {
     pub(crate) query: Query,
     /// `If-None-Match`, lists joined.
     pub(crate) if_none_match: Option<String>,
+    /// The listener can send parts of files.
+    pub(crate) files: bool,
 }
 
 impl Read {
@@ -41,20 +44,21 @@ impl Read {
             path,
             query,
             if_none_match: (!tags.is_empty()).then(|| tags.join(",")),
+            files: false,
         })
     }
 }
 
 /// A catch-up read under way.
-pub(crate) struct CatchUp {
-    paging: Paging,
+pub(crate) struct CatchUp<T: Chunk = Bytes> {
+    paging: Paging<T>,
     subject: Subject,
     reply: Reply,
 }
 
-impl CatchUp {
+impl<T: Chunk> CatchUp<T> {
     /// Begins.
-    pub(crate) fn new(paging: Paging, subject: Subject, read: Read) -> Self {
+    pub(crate) fn new(paging: Paging<T>, subject: Subject, read: Read) -> Self {
         Self {
             paging,
             subject,
@@ -62,21 +66,41 @@ impl CatchUp {
         }
     }
 
-    /// Answers, or asks to block first.
-    pub(crate) fn step(&mut self, manner: &Manner) -> Step {
-        let Some(page) = self.paging.poll() else {
-            return Step::Block;
-        };
-        let answer = match page {
-            Ok(page) => self.reply.page(&self.subject, page, manner.private),
-            Err(error) => refusal::page(error).answer(),
-        };
-        Step::Respond(answer.finish(manner))
+    /// The page or why there is none; `None`: to be blocked first.
+    fn answer(&mut self, manner: &Manner) -> Option<Result<Response<T>, Response>> {
+        Some(match self.paging.poll()? {
+            Ok(page) => {
+                let answer = self.reply.page(&self.subject, page, manner.private);
+                Ok(answer.finish(manner))
+            }
+            Err(error) => Err(refusal::page(error).answer().finish(manner)),
+        })
     }
 
     /// Does the cold read.
     pub(crate) fn block(&mut self) {
         self.paging.block();
+    }
+}
+
+impl CatchUp {
+    /// Answers, or asks to block first.
+    pub(crate) fn step(&mut self, manner: &Manner) -> Step {
+        match self.answer(manner) {
+            None => Step::Block,
+            Some(Ok(response) | Err(response)) => Step::Respond(response),
+        }
+    }
+}
+
+impl CatchUp<Piece> {
+    /// Answers, or asks to block first.
+    pub(crate) fn step(&mut self, manner: &Manner) -> Step {
+        match self.answer(manner) {
+            None => Step::Block,
+            Some(Ok(response)) => Step::Send(response),
+            Some(Err(response)) => Step::Respond(response),
+        }
     }
 }
 
@@ -98,7 +122,12 @@ impl Reply {
     }
 
     /// 200 with the page, or 304.
-    pub(crate) fn page(&self, subject: &Subject, page: Page, private: bool) -> Answer {
+    pub(crate) fn page<T: Chunk>(
+        &self,
+        subject: &Subject,
+        page: Page<T>,
+        private: bool,
+    ) -> Answer<T> {
         let etag =
             (!self.volatile).then(|| etag::of(subject.id, page.start, page.next, page.closed));
         let unchanged = matches!(

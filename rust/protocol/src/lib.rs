@@ -35,6 +35,7 @@ mod values;
 use std::time::Instant;
 
 use bytes::Bytes;
+use durastream_engine::storage::Piece;
 
 pub use config::Config;
 pub use exchange::Exchange;
@@ -63,13 +64,13 @@ pub struct RequestHead<'a> {
 
 /// A response head and body. Names are lower case.
 #[derive(Debug, Clone)]
-pub struct Response {
+pub struct Response<T = Bytes> {
     /// Status code.
     pub status: u16,
     /// Header fields, `content-length` included where HTTP allows it.
     pub headers: Vec<(&'static str, Bytes)>,
     /// Body, in shared pieces; empty for HEAD, 204 and 304.
-    pub body: Vec<Bytes>,
+    pub body: Vec<T>,
 }
 
 /// What a listener must do next.
@@ -84,6 +85,8 @@ pub enum Step {
     },
     /// Send this whole response; the exchange is over. A request body still unread is drained or reset.
     Respond(Response),
+    /// The same, with a body of which some lies in files. Only after [`Exchange::take_files`].
+    Send(Response<Piece>),
     /// Send this head (its body is empty) and keep the response open for `Chunk`s.
     Start(Response),
     /// Send this piece of the body, at once and in one write; then step again when it was taken.

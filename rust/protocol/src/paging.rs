@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use durastream_engine::storage::Lsn;
+use bytes::Bytes;
+use durastream_engine::storage::{Chunk, Lsn};
 use durastream_engine::wire::Format;
 use durastream_engine::{
     CompletionSink, Expiry, From as Start, LookupError, Offset, Page, PageError, Reader, WatchFor,
@@ -23,6 +24,19 @@ pub(crate) struct Subject {
     pub(crate) format: Format,
     /// When it ends by itself.
     pub(crate) expiry: Option<Expiry>,
+}
+
+impl Subject {
+    /// Describes the stream.
+    pub(crate) fn of(reader: &Reader) -> Result<Self, LookupError> {
+        let info = reader.info()?;
+        Ok(Self {
+            id: info.id,
+            format: Format::of(&info.content_type),
+            content_type: info.content_type,
+            expiry: info.expiry,
+        })
+    }
 }
 
 /// A place in a stream where live reads wait for news. What wakes one that waits there wakes all.
@@ -54,19 +68,19 @@ impl Drop for SpotWatch {
     }
 }
 
-/// A reader with a position.
-pub(crate) struct Paging {
+/// A reader with a position, which takes pages in memory or with parts of files.
+pub(crate) struct Paging<T: Chunk = Bytes> {
     reader: Reader,
     from: Start,
     max_bytes: usize,
     sending: Arc<Sending>,
-    fetched: Option<Result<Page, PageError>>,
+    fetched: Option<Result<Page<T>, PageError>>,
     watch: Option<WatchId>,
     /// The log failed: what is stored can be read, but no wake will come.
     deaf: bool,
 }
 
-impl Paging {
+impl<T: Chunk> Paging<T> {
     /// Begins at `from`, with pages of `max_bytes`.
     pub(crate) fn new(
         reader: Reader,
@@ -85,35 +99,24 @@ impl Paging {
         }
     }
 
-    /// Describes the stream.
-    pub(crate) fn subject(&self) -> Result<Subject, LookupError> {
-        let info = self.reader.info()?;
-        Ok(Subject {
-            id: info.id,
-            format: Format::of(&info.content_type),
-            content_type: info.content_type,
-            expiry: info.expiry,
-        })
-    }
-
     /// The page at the position; `None`: call [`Self::block`] first, it is not in memory.
-    pub(crate) fn poll(&mut self) -> Option<Result<Page, PageError>> {
+    pub(crate) fn poll(&mut self) -> Option<Result<Page<T>, PageError>> {
         self.unwatch();
         if let Some(fetched) = self.fetched.take() {
             return Some(fetched);
         }
-        self.reader.hot_page(self.from, self.max_bytes)
+        self.reader.hot_page_of(self.from, self.max_bytes)
     }
 
     /// Reads the page from disk, for the next [`Self::poll`].
     pub(crate) fn block(&mut self) {
-        let page = |max_bytes| self.reader.page(self.from, max_bytes);
+        let page = |max_bytes| self.reader.page_of(self.from, max_bytes);
         self.fetched = Some(self.sending.fetch(self.max_bytes, page));
     }
 
     /// Goes on behind `page`. After an empty page that is the true tail, also for a position one
     /// beyond it: the next append is then given whole, however short.
-    pub(crate) fn advance(&mut self, page: &Page) {
+    pub(crate) fn advance(&mut self, page: &Page<T>) {
         self.from = Start::At(page.next);
     }
 
@@ -187,7 +190,7 @@ impl Paging {
     }
 }
 
-impl Drop for Paging {
+impl<T: Chunk> Drop for Paging<T> {
     fn drop(&mut self) {
         self.unwatch();
     }

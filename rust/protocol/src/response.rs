@@ -1,6 +1,7 @@
 //! Building a [`Response`]: what is its own, and what every response of a request shares.
 
 use bytes::Bytes;
+use durastream_engine::storage::Chunk;
 
 use crate::Response;
 use crate::cors::{EXPOSED, Grant};
@@ -18,13 +19,13 @@ pub(crate) struct Manner {
 
 /// A response without the shared headers.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct Answer<T = Bytes> {
     status: u16,
     headers: Vec<(&'static str, Bytes)>,
-    body: Vec<Bytes>,
+    body: Vec<T>,
 }
 
-impl Answer {
+impl<T: Chunk> Answer<T> {
     /// An empty answer.
     pub(crate) fn new(status: u16) -> Self {
         // Own headers (up to 10) and shared ones (up to 6) without growing.
@@ -55,18 +56,18 @@ impl Answer {
     }
 
     /// Sets the body.
-    pub(crate) fn body(mut self, body: Vec<Bytes>) -> Self {
+    pub(crate) fn body(mut self, body: Vec<T>) -> Self {
         self.body = body;
         self
     }
 
     /// The whole response, with a length where HTTP allows one.
-    pub(crate) fn finish(mut self, manner: &Manner) -> Response {
+    pub(crate) fn finish(mut self, manner: &Manner) -> Response<T> {
         // A HEAD answer carries no length, because a GET's is known only by reading.
         if manner.bodiless || matches!(self.status, 204 | 304) {
             self.body.clear();
         } else {
-            let length: usize = self.body.iter().map(Bytes::len).sum();
+            let length: usize = self.body.iter().map(T::len).sum();
             self.headers
                 .push(("content-length", Bytes::from(length.to_string())));
         }
@@ -74,12 +75,12 @@ impl Answer {
     }
 
     /// The head of a response whose body comes in chunks.
-    pub(crate) fn open(mut self, manner: &Manner) -> Response {
+    pub(crate) fn open(mut self, manner: &Manner) -> Response<T> {
         self.body.clear();
         self.share(manner)
     }
 
-    fn share(mut self, manner: &Manner) -> Response {
+    fn share(mut self, manner: &Manner) -> Response<T> {
         self.headers
             .push(("x-content-type-options", Bytes::from_static(b"nosniff")));
         self.headers.push((

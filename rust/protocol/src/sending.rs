@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use durastream_engine::Page;
+use durastream_engine::storage::Chunk;
 
 /// A page while there are too many bytes on their way (one append may be larger).
 const SMALL_PAGE: usize = 64 << 10;
@@ -27,11 +28,11 @@ impl Sending {
 
     /// Has a page read for one who would take `most` bytes, and counts it until its last byte is let go. Readers take a
     /// page front to back.
-    pub(crate) fn fetch<E>(
+    pub(crate) fn fetch<T: Chunk, E>(
         self: &Arc<Self>,
         most: usize,
-        read: impl FnOnce(usize) -> Result<Page, E>,
-    ) -> Result<Page, E> {
+        read: impl FnOnce(usize) -> Result<Page<T>, E>,
+    ) -> Result<Page<T>, E> {
         // Counted before it is read, so that of many who read at once each sees the others.
         let before = self.bytes.fetch_add(most, Ordering::Relaxed);
         let mut share = Share {
@@ -40,8 +41,10 @@ impl Sending {
         };
         let is_much = before.saturating_add(most) > self.limit;
         let mut page = read(if is_much { most.min(SMALL_PAGE) } else { most })?;
-        share.resize(page.chunks.iter().map(Bytes::len).sum());
-        if let Some(last) = page.chunks.last_mut() {
+        // What is left in its file takes no memory.
+        let held = page.chunks.iter_mut().filter_map(T::in_memory);
+        share.resize(held.map(|bytes| bytes.len()).sum());
+        if let Some(last) = page.chunks.iter_mut().rev().find_map(T::in_memory) {
             let bytes = std::mem::take(last);
             *last = Bytes::from_owner(Counted {
                 last: bytes,

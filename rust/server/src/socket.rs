@@ -5,6 +5,9 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
+use durastream_engine::storage::FilePart;
+use rustix::fs::sendfile;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio_rustls::rustls::ServerConnection;
 
 /// A connected socket without encryption.
@@ -34,6 +37,30 @@ impl Plain {
                 .peer_addr()
                 .map_or_else(|_| "-".to_owned(), |address| address.to_string()),
             Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+
+    /// The same as writing them; `more` follows at once and may share a packet with their end.
+    fn write_slices(&self, slices: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        let mut this = self;
+        if !more {
+            return this.write_vectored(slices);
+        }
+        let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+        let mut nothing = SendAncillaryBuffer::default();
+        Ok(sendmsg(self, slices, &mut nothing, flags)?)
+    }
+
+    /// Has the system send the first `most` bytes of a file.
+    fn send_file(&self, part: &FilePart, most: usize) -> io::Result<usize> {
+        let file = part.descriptor().ok_or(ErrorKind::Unsupported)?;
+        match sendfile(self, file, Some(&mut part.offset()), most)? {
+            0 if most > 0 => {
+                let file = part.path().display();
+                tracing::error!(%file, "a sealed file is shorter than it was");
+                Err(ErrorKind::UnexpectedEof.into())
+            }
+            sent => Ok(sent),
         }
     }
 
@@ -130,10 +157,28 @@ impl Socket {
         }
     }
 
-    pub(crate) fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    /// Writes slices, behind which `more` follows at once or not.
+    pub(crate) fn write_vectored(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
         match self {
-            Self::Plain(plain) => (&*plain).write_vectored(slices),
+            Self::Plain(plain) => plain.write_slices(slices, more),
             Self::Tls(tls) => tls.write_vectored(slices),
+        }
+    }
+
+    /// Whether [`Socket::send_file`] works.
+    pub(crate) fn sends_files(&self) -> bool {
+        !self.is_tls()
+    }
+
+    /// Has the system send the first `most` bytes of a file; `Unsupported` or `InvalidInput` where it cannot.
+    pub(crate) fn send_file(&mut self, part: &FilePart, most: usize) -> io::Result<usize> {
+        match self {
+            Self::Plain(plain) => plain.send_file(part, most),
+            Self::Tls(_) => Err(ErrorKind::Unsupported.into()),
         }
     }
 

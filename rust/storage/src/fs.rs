@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +90,15 @@ pub trait FsFile: Send + Sync {
     /// is busy depends on it.
     fn start_writing(&self, offset: u64, len: u64) {
         let _ = (offset, len);
+    }
+    /// Whether these bytes can be had without waiting for a disk, as far as a few of them tell. Only speed depends on it.
+    fn is_cached(&self, offset: u64, len: u64) -> bool {
+        let _ = (offset, len);
+        true
+    }
+    /// The system's own file, where there is one that a socket can be filled from.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
     }
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;

@@ -25,7 +25,7 @@ use crate::home::Home;
 use crate::log::{GroupLog, LogRead};
 use crate::manifest::ManifestFile;
 use crate::options::StoreOptions;
-use crate::sealed::{History, Sealed};
+use crate::sealed::{History, Piece, Ready, Sealed};
 use crate::sealer::{Sealer, Workplace};
 use crate::shelf::Shelf;
 use crate::stats::StoreStats;
@@ -268,6 +268,23 @@ impl Store {
             .shelf
             .files()
             .history(stream, from, to, max_bytes)
+    }
+
+    /// The same with large pieces left where they are in their files, verified.
+    pub(crate) fn history_pieces(
+        &self,
+        stream: u64,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<History<Piece>, ReadError> {
+        let files = self.inner.shelf.files();
+        files.pieces(stream, from, to, max_bytes)
+    }
+
+    /// All that is sealed of `stream` between two positions, if it is large pieces that were verified before.
+    pub(crate) fn ready_pieces(&self, stream: u64, from: u64, to: u64) -> Ready<Piece> {
+        self.inner.shelf.files().ready_pieces(stream, from, to)
     }
 
     /// Start and end of the sealed event of `stream` that holds the byte at `position`.

@@ -11,10 +11,11 @@ use durastream_protocol::{Exchange, RequestHead};
 use super::body::Body;
 use super::head::{self, Framing, Refused, Scan};
 use super::input::{Fill, Input};
-use super::output::{Flushed, Output};
+use super::output::{Flushed, Output, WARM_BYTES};
 use super::relay::{Handover, Relay};
 use crate::Limits;
 use crate::asked::Asked;
+use crate::loops::blocking::{Done, Work};
 use crate::loops::crowds::Crowds;
 use crate::loops::desk::{Desk, Share};
 use crate::loops::slots::crowd_token;
@@ -170,6 +171,10 @@ impl Connection {
                 Flushed::All => {}
                 Flushed::Blocked => return Ok(Fate::Open),
                 Flushed::Spent => return Ok(Fate::Again),
+                Flushed::Cold(part) => {
+                    let sent = desk.block(Work::Warm(part, WARM_BYTES));
+                    return Ok(if sent { Fate::Open } else { Fate::Closed });
+                }
             }
             let flow = match self.phase {
                 Phase::Head => self.read_head(desk)?,
@@ -248,8 +253,12 @@ impl Connection {
         true
     }
 
-    /// Takes the exchange back from a blocking thread.
-    pub(crate) fn unblocked(&mut self, exchange: Option<Box<Exchange>>) {
+    /// Goes on with what a blocking thread did.
+    pub(crate) fn unblocked(&mut self, done: Done, now: Instant) {
+        let exchange = match done {
+            Done::Warm(is_there) => return self.output.warmed(is_there, now),
+            Done::Exchange(exchange) => exchange,
+        };
         if matches!(self.phase, Phase::Blocked) {
             self.phase = match exchange {
                 Some(_) => Phase::Running,
@@ -367,7 +376,8 @@ impl Connection {
         };
         let opened = head::parse(raw, place, |head, target, framing| {
             let asked = ask(desk, &self.socket, head, target, framing.http11);
-            open(desk, head, target).map(|opened| (opened, framing, asked))
+            let files = self.socket.sends_files();
+            open(desk, head, target, files).map(|opened| (opened, framing, asked))
         });
         self.scan = Scan::default();
         self.input.consume(end);
@@ -432,10 +442,19 @@ fn ask(desk: &Desk, socket: &Socket, head: &RequestHead<'_>, target: &str, http1
     })
 }
 
-fn open(desk: &Desk, head: &RequestHead<'_>, target: &str) -> Result<Opened, Refused> {
-    match desk.routes.elsewhere(&desk.service, head.method, head.path) {
-        Some(socket) => Handover::new(socket.clone(), head, target)
-            .map(|handover| Opened::Elsewhere(Box::new(handover))),
-        None => Ok(Opened::Exchange(Box::new(desk.service.begin(head)))),
+fn open(
+    desk: &Desk,
+    head: &RequestHead<'_>,
+    target: &str,
+    sends_files: bool,
+) -> Result<Opened, Refused> {
+    if let Some(socket) = desk.routes.elsewhere(&desk.service, head.method, head.path) {
+        return Handover::new(socket.clone(), head, target)
+            .map(|handover| Opened::Elsewhere(Box::new(handover)));
     }
+    let mut exchange = desk.service.begin(head);
+    if sends_files {
+        exchange.take_files();
+    }
+    Ok(Opened::Exchange(Box::new(exchange)))
 }

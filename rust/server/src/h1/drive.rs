@@ -1,9 +1,9 @@
 //! Drives the exchange of a connection and writes its answer.
 
 use std::io;
-use std::sync::Arc;
 
 use bytes::Bytes;
+use durastream_engine::storage::Chunk;
 use durastream_protocol::{Response, Step};
 
 use super::answer::{self, Manner};
@@ -11,7 +11,7 @@ use super::body::Body;
 use super::chunks::size_line;
 use super::connection::{Connection, Flow, Phase};
 use super::ending::KEEP_ALIVE_DRAIN;
-use crate::loops::blocking::Job;
+use crate::loops::blocking::Work;
 use crate::loops::desk::Desk;
 use crate::loops::slots::slot_of;
 
@@ -46,6 +46,7 @@ impl Connection {
                     return Ok(Flow::Go);
                 }
                 Step::Respond(response) => return self.respond(desk, response),
+                Step::Send(response) => return self.respond(desk, response),
                 Step::Start(response) => self.start(desk, &response),
                 Step::Chunk(data) => {
                     self.chunk(desk, data)?;
@@ -73,14 +74,8 @@ impl Connection {
                     let Some(exchange) = self.exchange.take() else {
                         return Ok(Flow::Close);
                     };
-                    let job = Job {
-                        exchange,
-                        token: desk.current,
-                        mailbox: Arc::clone(&desk.mailbox),
-                    };
                     self.phase = Phase::Blocked;
-                    // Its threads end after the loops only.
-                    let sent = desk.blocking.send(job).is_ok();
+                    let sent = desk.block(Work::Exchange(exchange));
                     return Ok(if sent { Flow::Go } else { Flow::Close });
                 }
                 step => {
@@ -92,15 +87,19 @@ impl Connection {
     }
 
     /// Writes a whole response.
-    pub(crate) fn respond(&mut self, desk: &mut Desk, response: Response) -> io::Result<Flow> {
+    pub(crate) fn respond<T: Chunk>(
+        &mut self,
+        desk: &mut Desk,
+        response: Response<T>,
+    ) -> io::Result<Flow> {
         self.chunked = false;
         self.encode_head(desk, &response);
         let silent = self.framing.is_head || matches!(response.status, 204 | 304);
-        let body = if silent { Vec::new() } else { response.body };
-        let size = body.iter().map(Bytes::len).sum();
+        let mut body = if silent { Vec::new() } else { response.body };
+        let size = body.iter().map(T::len).sum();
         self.asked.sent(&desk.tally, size);
         if size <= COPIED_BYTES {
-            for piece in &body {
+            for piece in body.iter_mut().filter_map(T::in_memory) {
                 desk.out.extend_from_slice(piece);
             }
             self.output.write(&mut self.socket, &desk.out)?;
@@ -152,7 +151,7 @@ impl Connection {
         }
     }
 
-    fn encode_head(&mut self, desk: &mut Desk, response: &Response) {
+    fn encode_head<T>(&mut self, desk: &mut Desk, response: &Response<T>) {
         self.asked.answered(&desk.tally, response.status, desk.now);
         let manner = self.manner(desk);
         let fields = response

@@ -6,6 +6,7 @@ pub(crate) mod chunks;
 pub(crate) mod connection;
 mod drive;
 mod ending;
+mod gather;
 pub(crate) mod head;
 mod input;
 mod output;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use durastream_protocol::Service;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::blocking::Job;
+use super::blocking::{Job, Work};
 use super::mailbox::Mailbox;
 use crate::Limits;
 use crate::asked::Sampler;
@@ -133,6 +133,17 @@ impl Desk {
             chunks: Framed::default(),
             waiting: Vec::new(),
         }
+    }
+
+    /// Has a blocking thread do something for the connection whose turn it is; `false` if there is none any more.
+    pub(crate) fn block(&self, work: Work) -> bool {
+        let job = Job {
+            work,
+            token: self.current,
+            mailbox: Arc::clone(&self.mailbox),
+        };
+        // Its threads end after the loops only.
+        self.blocking.send(job).is_ok()
     }
 
     /// Looks at the clock; once a turn.

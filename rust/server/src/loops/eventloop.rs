@@ -266,9 +266,9 @@ impl EventLoop {
                 self.wake(name, &wake);
             }
         }
-        for (name, exchange) in letters.unblocked.drain(..) {
+        for (name, done) in letters.unblocked.drain(..) {
             if let Some(connection) = self.slots.by_token(name) {
-                connection.unblocked(exchange);
+                connection.unblocked(done, self.desk.now);
                 self.turn(slot_of(name));
             }
         }

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use durastream_engine::{CompletionSink, Wake};
-use durastream_protocol::Exchange;
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
 
+use super::blocking::Done;
 use super::desk::Share;
 use crate::side::forward::Relayed;
 use crate::socket::Socket;
@@ -28,8 +28,8 @@ pub(crate) struct Letters {
     /// Tokens of waits that are over: one batch per commit group.
     pub(crate) wakes: Vec<(u64, Wake)>,
     pub(crate) accepted: Vec<Accepted>,
-    /// Exchanges back from the blocking threads, by token; none if its reading failed.
-    pub(crate) unblocked: Vec<(u64, Option<Box<Exchange>>)>,
+    /// What the blocking threads have done, by token.
+    pub(crate) unblocked: Vec<(u64, Done)>,
     /// News of requests that another listener answers, by token.
     pub(crate) relayed: Vec<(u64, Relayed)>,
     /// Finish until then.

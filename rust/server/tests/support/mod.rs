@@ -4,8 +4,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
+use durastream_engine::storage::Durability;
 use durastream_engine::{Engine, Options};
 use durastream_protocol::{Config, Service};
 use durastream_server::{Address, Limits, Listener, Upstream};
@@ -18,6 +20,25 @@ pub(crate) fn serve(adjust: impl FnOnce(&mut Limits)) -> Listener {
     let engine = Engine::in_memory(Options::default()).unwrap();
     let service = Service::new(engine, Config::default()).unwrap();
     Listener::start(service, &local(), Upstream::default(), limits).unwrap()
+}
+
+/// The same over an engine on the system's own disk, whose log has small segments, and that keeps `hot_bytes` in memory.
+pub(crate) fn serve_disk(
+    dir: &Path,
+    hot_bytes: usize,
+    adjust: impl FnOnce(&mut Limits),
+) -> (Listener, Engine) {
+    let mut limits = Limits::default();
+    limits.loops = 2;
+    adjust(&mut limits);
+    let mut options = Options::default();
+    options.store.segment_bytes = 1 << 20;
+    options.store.durability = Durability::None;
+    options.store.hot_bytes = hot_bytes;
+    let engine = Engine::open(dir, options).unwrap();
+    let service = Service::new(engine.clone(), Config::default()).unwrap();
+    let listener = Listener::start(service, &local(), Upstream::default(), limits).unwrap();
+    (listener, engine)
 }
 
 /// A free port of this machine.

@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::num::NonZeroU64;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,6 +19,9 @@ const IOV_MAX: usize = 1024;
 
 /// Bytes that are read ahead in one request.
 const AHEAD: usize = 512 << 10;
+
+/// Of so many bytes one is looked for in the page cache. What the system reads and gives up together is of this order.
+const PROBE: usize = 64 << 10;
 
 /// Longest holder text read back from a lock file.
 const HOLDER_BYTES: u64 = 1024;
@@ -201,6 +205,21 @@ impl FsFile for OsFile {
         rustix::fs::fadvise(&self.0, offset, NonZeroU64::new(len), Advice::DontNeed).ok();
     }
 
+    fn is_cached(&self, offset: u64, len: u64) -> bool {
+        let mut byte = [0];
+        (0..len).step_by(PROBE).chain(len.checked_sub(1)).all(|at| {
+            let mut place = [IoSliceMut::new(&mut byte)];
+            let read =
+                rustix::io::preadv2(&self.0, &mut place, offset + at, ReadWriteFlags::NOWAIT);
+            // A file system that cannot tell says so.
+            !matches!(read, Err(Errno::AGAIN))
+        })
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -311,6 +330,16 @@ mod tests {
         // Larger than a file can be: no disk tries, and fills up, on the way.
         assert!(file.allocate(u64::MAX >> 1).is_err());
         assert_eq!(file.len().unwrap(), 3);
+    }
+
+    #[test]
+    fn what_was_just_written_is_cached_and_can_be_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = create(&dir, "f");
+        file.write_all_at(&mut [IoSlice::new(&[7; 300_000])], 0)
+            .unwrap();
+        assert!(file.is_cached(0, 300_000) && file.is_cached(299_999, 1) && file.is_cached(5, 0));
+        assert!(file.descriptor().is_some());
     }
 
     #[test]

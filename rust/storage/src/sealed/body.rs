@@ -104,6 +104,11 @@ impl SealedFile {
         self.file.will_need(HEADER + at, end - at);
     }
 
+    /// Whether every block between two offsets of the body was verified.
+    pub(super) fn are_verified(&self, from: u64, to: u64) -> bool {
+        to <= self.body() && (from / BLOCK..to.div_ceil(BLOCK)).all(|block| self.is_verified(block))
+    }
+
     fn is_verified(&self, block: u64) -> bool {
         let word = self.verified.get((block / 64) as usize);
         // What the bit says was found by reading the medium; it publishes nothing else.

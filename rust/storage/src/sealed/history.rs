@@ -12,6 +12,7 @@ use crate::sealed::SealedEntry;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::Lives;
+use crate::sealed::part::{Piece, Ready};
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::tenancy::Tenancy;
 
@@ -20,13 +21,13 @@ const WEIGHED: usize = 4096;
 
 /// A run of a stream's payload bytes in sealed files, cut at events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct History {
+pub struct History<T = Bytes> {
     /// Position of the first byte: where the event that holds what was asked for begins.
     pub start: u64,
     /// Position behind the last byte.
     pub end: u64,
     /// The bytes, in as many pieces as they lie in on disk: not one per event.
-    pub chunks: Vec<Bytes>,
+    pub chunks: Vec<T>,
 }
 
 /// Figures of the sealed files.
@@ -95,6 +96,53 @@ impl Sealed {
         to: u64,
         max_bytes: usize,
     ) -> Result<History, ReadError> {
+        let read = |file: &Arc<SealedFile>, at, len| file.read(at, len);
+        self.history_by(read, stream, from, to, max_bytes)
+    }
+
+    /// The same with large pieces left where they are, verified.
+    pub(crate) fn pieces(
+        &self,
+        stream: u64,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<History<Piece>, ReadError> {
+        self.history_by(SealedFile::piece, stream, from, to, max_bytes)
+    }
+
+    /// All that `stream` has between two positions, if it is large pieces that were verified before.
+    pub(crate) fn ready_pieces(&self, stream: u64, from: u64, to: u64) -> Ready<Piece> {
+        let files = self.files();
+        let (mut pieces, mut at, mut are_verified) = (Vec::new(), from, true);
+        for (file, extent) in extents(&files, stream, from) {
+            if at >= to || !extent.holds(at) {
+                break;
+            }
+            let stop = extent.end.min(to);
+            let place = extent.data_at + (at - extent.start);
+            let Some((piece, is_verified)) = file.whole_piece(place, stop - at) else {
+                return Ready::Never;
+            };
+            pieces.push(piece);
+            are_verified &= is_verified;
+            at = stop;
+        }
+        match at == to {
+            true if are_verified => Ready::Now(pieces),
+            true => Ready::Later,
+            false => Ready::Never,
+        }
+    }
+
+    fn history_by<T>(
+        &self,
+        take: impl Fn(&Arc<SealedFile>, u64, u64) -> Result<T, ReadError>,
+        stream: u64,
+        from: u64,
+        to: u64,
+        max_bytes: usize,
+    ) -> Result<History<T>, ReadError> {
         let nothing = History {
             start: from,
             end: from,
@@ -130,7 +178,11 @@ impl Sealed {
                 file.event(&extent, limit)?.start.max(end)
             };
             if stop > end {
-                chunks.push(file.read(extent.data_at + (end - extent.start), stop - end)?);
+                chunks.push(take(
+                    file,
+                    extent.data_at + (end - extent.start),
+                    stop - end,
+                )?);
                 end = stop;
             }
             if end == extent.end && end < limit {
@@ -242,9 +294,13 @@ impl Sealed {
 }
 
 /// The extents of `stream` that end behind `from`, in order of positions.
-fn extents(files: &Files, stream: u64, from: u64) -> impl Iterator<Item = (&SealedFile, Extent)> {
+fn extents(
+    files: &Files,
+    stream: u64,
+    from: u64,
+) -> impl Iterator<Item = (&Arc<SealedFile>, Extent)> {
     files.iter().flat_map(move |file| {
         let extents = file.extents().behind(stream, from);
-        extents.map(move |extent| (&**file, extent))
+        extents.map(move |extent| (file, extent))
     })
 }

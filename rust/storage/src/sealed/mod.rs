@@ -16,6 +16,7 @@ mod liveness;
 mod marks;
 #[cfg(test)]
 pub(crate) mod model;
+mod part;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ pub(crate) use history::{Sealed, SealedFigures};
 pub(crate) use layout::{HEADER, Header};
 pub(crate) use liveness::Lives;
 pub(crate) use marks::Marks;
+pub use part::{Chunk, FilePart, Piece, Ready};
 pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};
 pub(crate) use writer::{SealedWriter, WriteError};
