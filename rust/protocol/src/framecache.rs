@@ -7,6 +7,8 @@ use durastream_engine::Offset;
 use durastream_engine::storage::Lsn;
 use parking_lot::Mutex;
 
+use crate::slicecache::SliceCache;
+
 /// What a data event is made of: a range of one life of one stream never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -54,6 +56,7 @@ pub(crate) struct FrameCache {
     inner: Mutex<Inner>,
     last: Mutex<HashMap<u64, Last>>,
     limit: usize,
+    slices: SliceCache,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +73,13 @@ impl FrameCache {
             inner: Mutex::default(),
             last: Mutex::default(),
             limit,
+            slices: SliceCache::new(limit / 4),
         }
+    }
+
+    /// What is too large for a frame of its own.
+    pub(crate) fn slices(&self) -> &SliceCache {
+        &self.slices
     }
 
     /// Remembers the event from `start` to the tail `next` of a stream.

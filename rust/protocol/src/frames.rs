@@ -51,10 +51,16 @@ pub(crate) fn data_bytes(page: &Page) -> usize {
 /// A data event that is made piece by piece.
 pub(crate) struct DataEvent {
     pieces: VecDeque<Bytes>,
+    carry: Carry,
+    begun: bool,
+}
+
+/// What a piece of a data event leaves to the next.
+#[derive(Debug, Clone)]
+pub(crate) struct Carry {
     lines: Option<Lines>,
     /// What did not fill three bytes of base64.
     rest: Vec<u8>,
-    begun: bool,
 }
 
 impl DataEvent {
@@ -69,17 +75,28 @@ impl DataEvent {
         };
         Self {
             pieces,
-            lines,
-            rest: Vec::new(),
+            carry: Carry {
+                lines,
+                rest: Vec::new(),
+            },
             begun: false,
         }
     }
 
-    /// Adds to `out` what the next `most` bytes of the page make; whether there is more.
-    pub(crate) fn write(&mut self, most: usize, out: &mut Vec<u8>) -> bool {
-        if !std::mem::replace(&mut self.begun, true) {
-            out.extend_from_slice(b"event: data\ndata:");
-        }
+    /// What the next piece needs of those before.
+    pub(crate) fn carry(&self) -> Carry {
+        self.carry.clone()
+    }
+
+    /// Leaves out the next `most` bytes of the page, which made a piece elsewhere that left `carry`.
+    pub(crate) fn skip(&mut self, most: usize, carry: Carry) {
+        self.begun = true;
+        self.carry = carry;
+        self.advance(most, |_, _| {});
+    }
+
+    /// Shows the next `most` bytes of the page.
+    fn advance(&mut self, most: usize, mut show: impl FnMut(&mut Carry, &[u8])) {
         let mut left = most;
         while left > 0
             && let Some(piece) = self.pieces.front_mut()
@@ -89,19 +106,29 @@ impl DataEvent {
             if piece.is_empty() {
                 self.pieces.pop_front();
             }
-            match &mut self.lines {
-                Some(lines) => lines.push(&slice, out),
-                None => self.push_base64(&slice, out),
-            }
+            show(&mut self.carry, &slice);
         }
+    }
+
+    /// Adds to `out` what the next `most` bytes of the page make; whether there is more.
+    pub(crate) fn write(&mut self, most: usize, out: &mut Vec<u8>) -> bool {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(b"event: data\ndata:");
+        }
+        self.advance(most, |carry, slice| match &mut carry.lines {
+            Some(lines) => lines.push(slice, out),
+            None => carry.push_base64(slice, out),
+        });
         let more = !self.pieces.is_empty();
         if !more {
-            out.extend_from_slice(STANDARD.encode(&self.rest).as_bytes());
+            out.extend_from_slice(STANDARD.encode(&self.carry.rest).as_bytes());
             out.extend_from_slice(b"\n\n");
         }
         more
     }
+}
 
+impl Carry {
     /// Three bytes make four characters, also across pieces.
     fn push_base64(&mut self, slice: &[u8], out: &mut Vec<u8>) {
         let missing = (3 - self.rest.len()) % 3;
@@ -143,6 +170,7 @@ pub(crate) fn control(
 /// Writes text as `data:` lines, split where an event stream's reader would split: at CRLF, LF and
 /// CR, also across pieces. A reader strips one space behind the colon, so a line that begins with
 /// one gets another.
+#[derive(Debug, Clone)]
 struct Lines {
     at_start: bool,
     after_cr: bool,

@@ -29,6 +29,7 @@ mod retention;
 mod route;
 mod sending;
 mod service;
+mod slicecache;
 mod sse;
 mod values;
 

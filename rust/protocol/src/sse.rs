@@ -39,10 +39,20 @@ pub(crate) struct Sse {
     cursor: Cursor,
     pace: Pace,
     phase: Phase,
-    /// The rest of a long event, and the control event behind it.
-    long: Option<(DataEvent, Vec<u8>)>,
+    /// The rest of a long event.
+    long: Option<Long>,
     /// When to break the silence.
     beat: Instant,
+}
+
+/// A data event that is sent in slices.
+struct Long {
+    key: Key,
+    /// The slice that is next.
+    number: usize,
+    data: DataEvent,
+    /// What comes behind it.
+    control: Vec<u8>,
 }
 
 enum Phase {
@@ -88,7 +98,7 @@ impl Sse {
         manner: &Manner,
     ) -> Step {
         if let Some(long) = self.long.take() {
-            return self.slice(long, now);
+            return self.slice(long, now, frames);
         }
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Opening => self.open(manner),
@@ -207,14 +217,20 @@ impl Sse {
         if !has_data(page) {
             return Step::Chunk(Bytes::from(control));
         }
-        if data_bytes(page) > PAGE_BYTES {
-            return self.slice((DataEvent::new(self.encoding, page), control), now);
-        }
         let key = Key {
             stream: self.subject.id,
             start: page.start.position,
             end: page.next.position,
         };
+        if data_bytes(page) > PAGE_BYTES {
+            let long = Long {
+                key,
+                number: 0,
+                data: DataEvent::new(self.encoding, page),
+                control,
+            };
+            return self.slice(long, now, frames);
+        }
         let common = page.closed || self.cursor.is_common(wall);
         let chunk = frames.chunk(key, &control, common, || self.encoding.data(page));
         if let (Some(cursor), Some(durable)) = (cursor.filter(|_| last && common), durable) {
@@ -225,15 +241,25 @@ impl Sse {
     }
 
     /// The next part of a long event.
-    fn slice(&mut self, (mut data, control): (DataEvent, Vec<u8>), now: Instant) -> Step {
+    fn slice(&mut self, mut long: Long, now: Instant, frames: &FrameCache) -> Step {
         self.beat = now + self.pace.heartbeat;
-        let mut out = Vec::with_capacity(2 * SLICE);
-        if data.write(SLICE, &mut out) {
-            self.long = Some((data, control));
-        } else {
-            out.extend_from_slice(&control);
+        let place = (long.key, long.number);
+        long.number += 1;
+        if let Some((slice, carry)) = frames.slices().get(&place) {
+            long.data.skip(SLICE, carry);
+            self.long = Some(long);
+            return Step::Chunk(slice);
         }
-        Step::Chunk(Bytes::from(out))
+        let mut out = Vec::with_capacity(2 * SLICE);
+        if !long.data.write(SLICE, &mut out) {
+            out.extend_from_slice(&long.control);
+            return Step::Chunk(Bytes::from(out));
+        }
+        out.shrink_to_fit();
+        let slice = Bytes::from(out);
+        frames.slices().keep(place, &slice, long.data.carry());
+        self.long = Some(long);
+        Step::Chunk(slice)
     }
 
     /// Whether the head was sent, so that nothing can be refused any more.

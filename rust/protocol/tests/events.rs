@@ -13,6 +13,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use driver::events::{control, events, pair};
 use driver::{Live, Request, Seen, Server};
+use durastream_protocol::Step;
 
 #[test]
 fn an_event_stream_has_the_right_head() {
@@ -81,6 +82,49 @@ fn binary_travels_in_base64_and_says_so() {
             .decode(data)
             .unwrap();
         assert_eq!(decoded, bytes);
+    }
+}
+
+#[test]
+fn a_long_event_is_made_once_for_all_who_want_it() {
+    let server = Server::new();
+    let bodies = [
+        ("text/plain", "line\r\n".repeat(150_000)),
+        ("image/png", "12345".repeat(140_001)),
+        ("application/json", format!("\"{}\"", " x".repeat(300_000))),
+    ];
+    for (content_type, body) in bodies {
+        let path = content_type.replace('/', "-");
+        server.create(&path, content_type, &body);
+        let read = || {
+            let mut live = server.begin(&Request::get(&format!("{path}?offset=-1&live=sse")));
+            let mut chunks = Vec::new();
+            loop {
+                match live.exchange().step(std::time::Instant::now()) {
+                    Step::Wait { until: None } | Step::Start(_) => {}
+                    Step::Wait { .. } => return chunks,
+                    Step::Chunk(data) => chunks.push(data),
+                    step => panic!("{step:?}"),
+                }
+            }
+        };
+        let (first, second) = (read(), read());
+        assert!(first.concat() == second.concat());
+        let pairs = first.iter().zip(&second);
+        let shared = pairs.filter(|(a, b)| a.as_ptr() == b.as_ptr()).count();
+        assert!(
+            shared > 8 && shared + 1 >= first.len(),
+            "{shared} of {}",
+            first.len()
+        );
+        let text = String::from_utf8(first.concat()).unwrap();
+        let (data, _) = pair(&text);
+        let expected = match content_type {
+            "text/plain" => body.replace("\r\n", "\n"),
+            "image/png" => base64::engine::general_purpose::STANDARD.encode(&body),
+            _ => format!("[{body}]"),
+        };
+        assert!(data == expected, "{content_type}");
     }
 }
 

@@ -42,13 +42,17 @@ impl Operation {
         match method {
             "POST" => Self::Append,
             "PUT" => Self::Create,
-            "GET" if memchr::memmem::find(query, b"live=").is_some() => Self::Live,
+            "GET" if query.split(|byte| *byte == b'&').any(is_live) => Self::Live,
             "GET" => Self::Read,
             "HEAD" => Self::Head,
             "DELETE" => Self::Delete,
             _ => Self::Other,
         }
     }
+}
+
+fn is_live(pair: &[u8]) -> bool {
+    pair.starts_with(b"live=")
 }
 
 /// The counts of one thread.
@@ -215,6 +219,19 @@ mod tests {
     fn every_operation_is_counted_under_its_own_name() {
         for (at, (operation, _)) in Operation::ALL.into_iter().enumerate() {
             assert_eq!(operation as usize, at);
+        }
+    }
+
+    #[test]
+    fn a_live_read_is_one_that_says_so() {
+        for (query, operation) in [
+            ("offset=-1&live=sse", Operation::Live),
+            ("live=long-poll&offset=now", Operation::Live),
+            ("offset=-1&xlive=1", Operation::Read),
+            ("offset=-1&x=live=1", Operation::Read),
+            ("", Operation::Read),
+        ] {
+            assert_eq!(Operation::of("GET", query.as_bytes()), operation, "{query}");
         }
     }
 

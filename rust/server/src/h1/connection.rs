@@ -268,11 +268,16 @@ impl Connection {
         }
     }
 
-    /// The peer sends nothing more. It may still read an answer, but a live read is over.
-    pub(crate) fn peer_is_done(&mut self) {
-        if let Phase::Waiting { until: Some(_), .. } = self.phase {
-            self.exchange = None;
-            self.phase = Phase::Closing;
+    /// The peer sends nothing more. It may still read an answer, but a live read is over, and another listener is not
+    /// waited for without end.
+    pub(crate) fn peer_is_done(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Waiting { until: Some(_), .. } => {
+                self.exchange = None;
+                self.phase = Phase::Closing;
+            }
+            Phase::Relaying => self.since = now,
+            _ => {}
         }
     }
 
@@ -298,7 +303,7 @@ impl Connection {
             Phase::Refusing => Some(self.since + REFUSAL_TIME),
             Phase::Relaying => {
                 let awaits_body = self.relay.as_ref().is_some_and(|relay| relay.awaits_body);
-                awaits_body.then_some(self.since + limits.stall)
+                (awaits_body || self.input.hung_up()).then_some(self.since + limits.stall)
             }
             Phase::Running | Phase::Blocked | Phase::Closing => None,
         }

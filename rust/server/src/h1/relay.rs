@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use durastream_protocol::RequestHead;
@@ -131,8 +132,9 @@ impl Connection {
     }
 
     /// Keeps what has become of the request.
-    pub(crate) fn relayed(&mut self, event: Relayed) {
+    pub(crate) fn relayed(&mut self, event: Relayed, now: Instant) {
         if let Some(relay) = &mut self.relay {
+            self.since = now;
             relay.arrived.push_back(event);
         }
     }

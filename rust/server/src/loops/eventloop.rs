@@ -243,7 +243,7 @@ impl EventLoop {
             connection.output.unblock();
         }
         if hung_up {
-            connection.peer_is_done();
+            connection.peer_is_done(self.desk.now);
         }
         self.turn(slot_of(name));
     }
@@ -274,7 +274,7 @@ impl EventLoop {
         }
         for (name, event) in letters.relayed.drain(..) {
             if let Some(connection) = self.slots.by_token(name) {
-                connection.relayed(event);
+                connection.relayed(event, self.desk.now);
                 self.turn(slot_of(name));
             }
         }
