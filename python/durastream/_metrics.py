@@ -33,6 +33,7 @@ GAUGES: Table = (
     ("sealed_bytes", "sealed_bytes", 1, "Bytes of sealed files."),
     ("sealed_live_bytes", "sealed_live_bytes", 1, "Estimated live payload bytes in sealed files."),
     ("sealed_damaged_files", "sealed_files_damaged", 1, "Sealed files with damage that was met."),
+    ("lost_bytes", "lost_bytes", 1, "Payload bytes damaged before they were sealed."),
     ("sealing_backlog_segments", "sealing_backlog", 1, "Full segments that wait to be sealed."),
     ("durable_lsn_bytes", "durable_lsn", 1, "Log address below which all is acknowledged."),
     ("checkpoint_lsn_bytes", "checkpoint_lsn", 1, "Log address of the newest checkpoint."),

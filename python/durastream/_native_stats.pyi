@@ -118,6 +118,9 @@ class Stats:
     def sealed_files_damaged(self) -> int:
         """Sealed files in which something did not verify; what is alive there is refused."""
     @property
+    def lost_bytes(self) -> int:
+        """Payload bytes that were damaged before they were sealed and that readers may ask for: refused."""
+    @property
     def sealing_backlog(self) -> int:
         """Full segments that wait to be sealed now."""
     @property

@@ -1,6 +1,7 @@
 """Sealed files. Written from `docs/format.md` alone."""
 
 import itertools
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from .codec import Input, crc, u32, u64
 HEADER = 4096
 BLOCK = 65_536
 EXTENT = 40
+LOST = 32
 TRAILER = 80
 STRIDE = 256
 NO_MARKS = 2**64 - 1
@@ -34,6 +36,8 @@ class SealedFile:
     body: int
     """Length of data and marks."""
     extents: list[Extent]
+    lost: list[tuple[int, int, int, int]]
+    """Stream, start, end, file number of the segment."""
 
     @classmethod
     def read(cls, directory: Path, entry: tuple[int, int, int, int]) -> "SealedFile":
@@ -43,15 +47,18 @@ class SealedFile:
         assert len(data) == size
         header = data[:HEADER]
         assert header[:8] == b"DSseald\n"
-        assert u32(header, 8) == 1
+        version = u32(header, 8)
+        assert version in {1, 2}
         assert u32(header, 12) == crc(0, header[16:])
         assert [u64(header, at) for at in (16, 24, 32)] == [number, first, behind]
         assert header[40:] == bytes(HEADER - 40)
         trailer = data[-TRAILER:]
         assert trailer[:8] == b"DSsealf\n"
-        assert u32(trailer, 8) == 1
+        assert u32(trailer, 8) == version
         assert u32(trailer, 12) == crc(0, trailer[16:])
-        assert trailer[68:] == bytes(12)
+        assert trailer[68:72] == bytes(4)
+        missing = u64(trailer, 72)
+        assert (missing > 0) == (version == 2)
         its_number, data_size, marks_size, extents, events, streams = (
             u64(trailer, at) for at in range(16, 64, 8)
         )
@@ -59,13 +66,18 @@ class SealedFile:
         body = data[HEADER : HEADER + data_size + marks_size]
         footer = data[HEADER + len(body) : -TRAILER]
         blocks = -(-len(body) // BLOCK)
-        assert len(footer) == 4 * blocks + EXTENT * extents
+        assert len(footer) == 4 * blocks + EXTENT * extents + LOST * missing
         assert u32(trailer, 64) == crc(0, footer)
         for index in range(blocks):
             place = crc(crc(0, number.to_bytes(8, "little")), index.to_bytes(8, "little"))
             block = body[BLOCK * index : BLOCK * (index + 1)]
             assert u32(footer, 4 * index) == crc(place, block)
-        rows = footer[4 * blocks :]
+        rows = footer[4 * blocks :][: EXTENT * extents]
+        lost = list(struct.iter_unpack("<4Q", footer[4 * blocks + len(rows) :]))
+        assert lost == sorted(lost)
+        for part, following_part in itertools.pairwise(lost):
+            assert part[0] < following_part[0] or part[2] <= following_part[1]
+        assert all(part[1] < part[2] for part in lost)
         found = list(
             _extents(body, data_size, [rows[i:][:EXTENT] for i in range(0, len(rows), EXTENT)])
         )
@@ -75,7 +87,7 @@ class SealedFile:
             assert one[0] < following[0] or one[2] <= following[1]
         assert sum(len(extent.events) for extent in found) == events
         assert len({extent.stream for extent in found}) == streams
-        return cls(number, (first, behind), len(body), found)
+        return cls(number, (first, behind), len(body), found, lost)
 
 
 def _extents(body: bytes, data_size: int, rows: list[bytes]) -> Iterator[Extent]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from durastream import DataDamaged, LogEngine, ReadFailed
-from tools.conftest import SEGMENT, Command, flip
+from durastream import DataDamaged, FormatVersion, LogEngine, ReadFailed
+from tools.conftest import SEGMENT, Command, content, flip
 
 STREAMS = ("a", "b", "c")
 EVENTS = 400
@@ -221,3 +221,19 @@ def test_sealed_files_are_dumped_readable(sealed: Path, command: Command) -> Non
     text = command("dump", sealed, "--stream", "b").out.splitlines()
     line = f"sealed  {extents[0]['stream']} b @0 to {extents[0]['end']}"
     assert line in next(line for line in text if not line.startswith("!!"))
+
+
+def test_a_file_of_a_later_version_is_refused_and_nothing_is_changed(
+    sealed: Path, command: Command
+) -> None:
+    file = sealed_files(sealed)[1]
+    data = file.read_bytes()
+    later = b"\x63\0\0\0"
+    file.write_bytes(data[:8] + later + data[12:-72] + later + data[-68:])
+    before = content(sealed)
+    for arguments in (["check"], ["repair", "--yes"], ["repair", "--dry-run"], ["stats"]):
+        done = command(arguments[0], sealed, *arguments[1:])
+        assert (done.status, "format version 99" in done.err) == (4, True), arguments
+    assert content(sealed) == before
+    with pytest.raises(FormatVersion, match=file.name):
+        LogEngine(sealed)

@@ -28,8 +28,9 @@ HELP = "make a damaged data directory open again; says what is lost"
 DESCRIPTION = (
     "Make a damaged data directory open again. Rebuilds what can be worked out (manifest, segment headers); "
     "where the log itself is damaged behind the checkpoint, cuts it there, and everything behind is lost: "
-    "whether it still means what it meant cannot be known. Damage below the checkpoint stays where it is, "
-    "and reads of it are refused. Files are copied to DIR/damaged/TIME/ before they are changed."
+    "whether it still means what it meant cannot be known. Damage below the checkpoint costs the damaged "
+    "events alone: reads of them are refused, and the next start seals what is around them. Files are copied "
+    "to DIR/damaged/TIME/ before they are changed."
 )
 
 
@@ -73,8 +74,14 @@ def _tell(directory: str, done: Repaired) -> None:
         places = plural(done["unknown"], "place")
         out(f"  whatever was in {places} that cannot be read any more")
     if done["dry_run"]:
-        out("nothing was changed; --yes does it")
+        out("nothing was changed; --yes does what can be done")
         return
+    _tell_what_was_done(directory, done)
+
+
+def _tell_what_was_done(directory: str, done: Repaired) -> None:
+    if not done["changed"] and not done["removed"]:
+        out("nothing was changed: there is nothing that a repair could mend")
     if done["aside"] is not None:
         out(f"copies of what was changed or removed are in {done['aside']}")
     if done["after"] is not None and done["after"]["damaged"]:

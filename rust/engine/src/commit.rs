@@ -1,7 +1,10 @@
 //! The store's word on what is durable, and the word it gets on what is still needed.
 
-use durastream_storage::{CommitError, CommitObserver, Live, Lsn, Tenancy};
+use std::ops::Bound;
 
+use durastream_storage::{CommitError, CommitObserver, Held, Live, Lsn, Tenancy};
+
+use crate::StreamPath;
 use crate::core::Core;
 use crate::watch::Wakes;
 
@@ -27,6 +30,25 @@ impl Tenancy for Core {
         for some in streams.chunks(BATCH) {
             let inner = self.lock();
             out.extend(some.iter().map(|id| inner.state.live(*id)));
+        }
+    }
+
+    fn within(&self, from: Lsn, to: Lsn, out: &mut Vec<Held>) {
+        let mut last: Option<StreamPath> = None;
+        loop {
+            let inner = self.lock();
+            let behind = last.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+            let paths = inner.state.paths();
+            let some = paths.range::<StreamPath, _>((behind, Bound::Unbounded));
+            let mut next = None;
+            for (path, id) in some.take(BATCH) {
+                next = Some(path);
+                // Whatever is not sealed has its entry.
+                let stream = inner.state.stream(*id).into_iter();
+                out.extend(stream.flat_map(|stream| stream.between(from, to)));
+            }
+            let Some(next) = next.cloned() else { return };
+            last = Some(next);
         }
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     report: RecoveryReport,
     stop: Arc<Stop>,
     closed: AtomicBool,
+    /// Held while it is being closed.
+    closing: Mutex<()>,
 }
 
 /// The time of this machine.
@@ -107,6 +109,7 @@ impl Engine {
             report: recovered.report,
             stop: Arc::clone(&stop),
             closed: AtomicBool::new(false),
+            closing: Mutex::new(()),
         });
         housekeeping::start(&shared, stop).map_err(|source| OpenError::Io {
             file: dir.to_owned(),
@@ -306,7 +309,11 @@ impl Engine {
     ///
     /// [`CompactError::Damaged`] when a file had to be left as it is; everything else was done then.
     pub fn compact(&self) -> Result<(), CompactError> {
-        let merged = self.shared.store.compact();
+        let mut merged = self.shared.store.compact();
+        if matches!(merged, Err(CompactError::Damaged(_))) && self.shared.store.wants_checkpoint() {
+            self.shared.checkpoint(Haste::Considerate)?;
+            merged = self.shared.store.compact();
+        }
         if let Err(refused @ CompactError::Commit(_)) = merged {
             return Err(refused);
         }
@@ -367,6 +374,8 @@ impl Engine {
     /// Commits, checkpoints, marks the end as clean, releases the lock, wakes every watcher. Idempotent.
     pub fn close(&self) -> Result<(), CommitError> {
         let shared = &self.shared;
+        // Whoever comes second waits for the last checkpoint of the first.
+        let closing = shared.closing.lock();
         if shared.closed.swap(true, Ordering::AcqRel) {
             return shared.store.close();
         }
@@ -376,6 +385,7 @@ impl Engine {
             tracing::warn!(%error, "no checkpoint at the end; the next start replays the log");
         }
         let closed = shared.store.close();
+        drop(closing);
         let mut wakes = Wakes::default();
         {
             let mut inner = shared.core.lock();

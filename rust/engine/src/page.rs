@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 use durastream_storage::{Chunk, FrameRef, ReadError, Ready, Store};
 
-use crate::Offset;
 use crate::core::Inner;
 use crate::engine::Shared;
 use crate::errors::PageError;
@@ -13,6 +12,7 @@ use crate::reader::Reader;
 use crate::span::{Part, Span, Stretch, walk};
 use crate::stream::Stream;
 use crate::types::{From, Page};
+use crate::{Offset, StreamPath};
 
 /// Most appends that the index names for one page, so that planning it stays short.
 const PAGE_APPENDS: usize = 1 << 16;
@@ -93,7 +93,7 @@ impl Reader {
                     // What was deleted or trimmed meanwhile may have been dropped.
                     let again = self.plan(from, max_bytes)?;
                     if again.from == plan.from {
-                        return Err(error.into());
+                        return Err(named(error, &self.path).into());
                     }
                     plan = again;
                 }
@@ -163,6 +163,22 @@ fn plan(inner: &Inner, stream: &Stream, from: From, max_bytes: usize) -> Result<
         ControlFlow::Continue(())
     });
     Ok(plan)
+}
+
+/// Says whose read it was: the store knows streams by number only.
+fn named(error: ReadError, path: &StreamPath) -> ReadError {
+    match error {
+        ReadError::Damaged {
+            file,
+            offset,
+            detail,
+        } => ReadError::Damaged {
+            file,
+            offset,
+            detail: format!("{detail}, read of stream '{path}'"),
+        },
+        other => other,
+    }
 }
 
 impl Plan {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durastream_storage::Lsn;
+use durastream_storage::{Held, Lsn};
 
 use crate::event::Origin;
 use crate::index::{Entry, Index};
@@ -280,6 +280,18 @@ impl Stream {
         if let Some(ledger) = self.ledger_mut() {
             ledger.note(start, at);
         }
+    }
+
+    /// Its payloads in frames that begin at `from` or behind it and before `to`, as far as they are indexed.
+    pub(crate) fn between(&self, from: Lsn, to: Lsn) -> impl Iterator<Item = Held> {
+        let entries = self.index.behind(move |entry| entry.lsn < from);
+        entries
+            .take_while(move |(_, entry)| entry.lsn < to)
+            .map(|(start, entry)| Held {
+                stream: self.id,
+                start,
+                end: entry.end,
+            })
     }
 
     /// Adds a payload behind the tail. Entries of frames below `forgettable` may be forgotten by it.

@@ -193,3 +193,27 @@ fn only_one_of_many_rivals_appends_at_a_tail() {
     }
     assert_eq!(tail.position, 50);
 }
+
+#[test]
+fn closing_twice_at_once_still_makes_the_last_checkpoint() {
+    for _ in 0..3 {
+        let (fs, clock) = (SimFs::new(), ManualClock::new());
+        let engine = open(&fs, &clock);
+        for number in 0..3000 {
+            created(&engine, &format!("stream/{number}"), text("content"));
+        }
+        std::thread::scope(|scope| {
+            for wait in 0..4 {
+                let engine = &engine;
+                scope.spawn(move || {
+                    std::thread::sleep(Duration::from_micros(wait * 200));
+                    engine.close().unwrap();
+                });
+            }
+        });
+        drop(engine);
+        let engine = open(&fs, &clock);
+        let report = engine.recovery();
+        assert_eq!((report.clean, report.frames), (true, 0), "{report:?}");
+    }
+}

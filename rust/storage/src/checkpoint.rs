@@ -195,7 +195,7 @@ fn write_at(
 }
 
 /// What a manifest would say of a checkpoint file, by its name and header; `None` when it is none.
-pub(crate) fn entry_of(home: &Home, path: &Path) -> Result<Option<CheckpointEntry>, Failure> {
+pub(crate) fn entry_of(home: &Home, path: &Path) -> Result<Option<CheckpointEntry>, OpenError> {
     let file = home.open(path, Open::Read)?;
     let bytes = file.len().during("stat", path)?;
     if bytes < HEAD as u64 {
@@ -208,8 +208,11 @@ pub(crate) fn entry_of(home: &Home, path: &Path) -> Result<Option<CheckpointEntr
         lsn: u64_at(&head, 24),
         bytes,
     };
-    let named = home.checkpoint(entry.number) == *path;
-    Ok((named && decode_head(&head, &entry).is_ok()).then_some(entry))
+    match decode_head(&head, &entry) {
+        Err(wrong @ Undecodable::Version(_)) => Err(wrong.into_open(path, VERSION)),
+        Err(Undecodable::Damaged { .. }) => Ok(None),
+        Ok(_) => Ok((home.checkpoint(entry.number) == *path).then_some(entry)),
+    }
 }
 
 /// Reads and verifies the checkpoint that the manifest names, synced first.

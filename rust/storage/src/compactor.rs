@@ -208,8 +208,7 @@ impl Compactor {
 
     fn weigh(&self, throttle: &Throttle) -> Result<(), SealError> {
         throttle.check()?;
-        let files = self.at.shelf.files();
-        Ok(files.weigh(&*self.at.tenancy, throttle)?)
+        self.at.shelf.weigh(&*self.at.tenancy, throttle)
     }
 
     /// Makes one file of some, or none; `false` when all is as it should be.
@@ -229,7 +228,10 @@ impl Compactor {
         let number = self.at.manifest.number();
         let run = || compact::run(&self.at.home, &job, number, &*self.at.tenancy, throttle);
         let merged = match run() {
-            Err(SealError::Trouble(Trouble::Full(_))) if job.frees() => {
+            // Not for what would not fit even then.
+            Err(SealError::Trouble(Trouble::Full(_)))
+                if job.frees() && job.live_bytes() < self.at.wal.kept_back() =>
+            {
                 let _space = self.at.wal.make_space();
                 run()
             }

@@ -19,6 +19,8 @@ pub(crate) const MANIFEST_NEXT: &str = "MANIFEST.next";
 pub(crate) const BALLAST: &str = "BALLAST";
 /// The directory of cut tails.
 pub(crate) const TORN: &str = "torn";
+/// The directory of what is kept although it does not count.
+pub(crate) const DAMAGED: &str = "damaged";
 const SEGMENT_EXTENSION: &str = "wal";
 const CHECKPOINT_EXTENSION: &str = "checkpoint";
 const SEALED_EXTENSION: &str = "sealed";
@@ -70,6 +72,16 @@ impl Home {
         let mut path = self.checkpoint(number);
         path.add_extension(DAMAGED_EXTENSION);
         path
+    }
+
+    /// Moves a segment that does not count any more to where it is kept for people; gives where.
+    pub(crate) fn set_aside(&self, number: u64) -> Result<PathBuf, Failure> {
+        let (from, to) = (self.segment(number), aside_in(&self.dir, number));
+        let aside = self.dir.join(DAMAGED);
+        self.fs.create_dir_all(&aside).during("create", &aside)?;
+        self.rename(&from, &to)?;
+        self.fs.sync_dir(&aside).during("fsync", &aside)?;
+        Ok(to)
     }
 
     pub(crate) fn open(&self, path: &Path, how: Open) -> Result<Arc<dyn FsFile>, Failure> {
@@ -130,6 +142,12 @@ impl Home {
         listing.sealed.sort();
         Ok(listing)
     }
+}
+
+/// Where a segment lies that was set aside in the directory `dir`.
+pub(crate) fn aside_in(dir: &Path, number: u64) -> PathBuf {
+    let name = format!("{number:016}.{SEGMENT_EXTENSION}");
+    dir.join(DAMAGED).join(name)
 }
 
 /// What lies in a data directory. Files of other names are nobody's business.

@@ -9,6 +9,7 @@ mod history;
 mod mend;
 mod salvage;
 mod scan;
+mod version;
 
 use std::any::Any;
 use std::io;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 
 pub use clip::Tails;
 pub use finding::{Finding, FindingKind, Lost};
-pub use history::{ExtentFacts, SealedFacts};
+pub use history::{ExtentFacts, Gap, SealedFacts};
 pub use mend::{Mended, Mending};
 pub use scan::{Scanned, Seen};
 
@@ -45,8 +46,8 @@ pub(crate) struct Found {
 /// A sealed file that the manifest lists and that cannot be opened as it is.
 #[derive(Clone, Copy)]
 pub(crate) enum Listed {
-    /// Without its header all of it can be read.
-    Headless(SealedEntry),
+    /// Without its header all of it can be read; with the number of its lost parts.
+    Headless(SealedEntry, u64),
     /// It is missing, or what is in it cannot be found.
     Lost(SealedEntry),
 }
@@ -89,8 +90,9 @@ impl Inspection {
     /// Looks at `dir`. While it lives nobody can open the directory; when somebody has it open,
     /// [`Inspection::holder`] says who, and what is seen may be of different moments.
     ///
-    /// [`OpenError::Io`] when the directory cannot be read or has no log in it, [`OpenError::Version`]
-    /// when its manifest is of another format version.
+    /// [`OpenError::Io`] when the directory cannot be read or has no log in it, [`OpenError::Version`] when a file that
+    /// counts is of another format version. That a version is damaged is believed only when the rest of its file
+    /// verifies as one of ours.
     pub fn open(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self, OpenError> {
         let lock = dir.join(LOCK);
         let (held, holder) = match fs.lock_shared(&lock) {
@@ -173,8 +175,13 @@ impl Inspection {
         for entry in self.manifest.segments.clone() {
             let mut survey = Survey::default();
             if let Err(refusal) = survey.add(&self.home, &entry) {
-                let mut finding = Finding::of(refusal)?;
                 let salvaged = salvage::segment(&self.home, &entry)?;
+                if matches!(refusal, OpenError::Version { .. })
+                    && !version::segment_is_ours(&self.home, &entry, salvaged.as_ref())?
+                {
+                    return Err(refusal);
+                }
+                let mut finding = Finding::of(refusal)?;
                 // Without a base and without a group it was waiting for its use.
                 finding.acknowledged = entry.base.is_some() || salvaged.is_some();
                 self.findings.push(finding);
@@ -226,6 +233,10 @@ impl Inspection {
                     if stands_in && (damaged.is_empty() || reaches(entry.lsn)) {
                         self.checkpoint = Some((entry, payload));
                     }
+                }
+                // A later version's: nothing in it, and nothing beside it, is for this program to judge.
+                Err(refusal @ OpenError::Version { .. }) if self.checkpoint.is_none() => {
+                    return Err(refusal);
                 }
                 Err(refusal) => {
                     self.damaged_checkpoints.push(entry.number);

@@ -35,6 +35,7 @@ mod options;
 mod recovery;
 mod replay;
 mod reserves;
+mod resume;
 #[allow(
     dead_code,
     unused_imports,
@@ -62,7 +63,7 @@ pub use recovery::Recovering;
 pub use sealed::{Chunk, FilePart, History, Piece, Ready};
 pub use stats::{RecoveryReport, StoreStats};
 pub use store::{Batch, CheckpointWriter, Store};
-pub use tenancy::{Live, Tenancy};
+pub use tenancy::{Held, Live, Tenancy};
 
 /// A byte address in the endless log; 0 is before everything.
 pub type Lsn = u64;

@@ -3,6 +3,8 @@
 //! The file WAL is one implementation; one on a replicated log can be another. File names and
 //! offsets stay below it, except in the texts of errors.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use crate::Lsn;
@@ -68,6 +70,9 @@ pub(crate) trait GroupLog: Send + Sync {
     /// Makes what space can be had, for what will free more of it.
     fn make_space(&self) -> Space;
 
+    /// How many bytes that are at least, when nobody else has taken them.
+    fn kept_back(&self) -> u64;
+
     /// Writes a group, within room that was promised; synced when `sync`.
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure>;
 
@@ -89,11 +94,11 @@ pub(crate) trait GroupLog: Send + Sync {
     /// Shows every frame from `from` on, verified, and finds the end. Before the first `append` only.
     fn replay(&self, from: Lsn, visit: &mut Visit<'_>) -> Result<Replayed, OpenError>;
 
-    /// Gives up what lies wholly below `lsn`.
-    fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble>;
+    /// Gives up what lies wholly below `lsn`. The segments numbered `hurt` are kept aside for people.
+    fn drop_up_to(&self, lsn: Lsn, hurt: &BTreeSet<u64>) -> Result<(), Trouble>;
 
-    /// Holds what lies below `end`, which is synced, until it is copied.
-    fn export(&self, end: Lsn) -> Box<dyn Export>;
+    /// Holds what lies between `from` and `end`, which is synced, until it is copied; more before it, maybe.
+    fn export(&self, from: Lsn, end: Lsn) -> Box<dyn Export>;
 
     /// Counters now.
     fn figures(&self) -> LogFigures;

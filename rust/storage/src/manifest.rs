@@ -268,6 +268,11 @@ impl ManifestFile {
         self.sealed.load(Ordering::Acquire)
     }
 
+    /// LSN of the newest checkpoint; 0 without one.
+    pub(crate) fn checkpointed(&self) -> Lsn {
+        self.current.lock().checkpoint.map_or(0, |entry| entry.lsn)
+    }
+
     /// Notes that everything below `lsn` is synced; written down with the next change.
     pub(crate) fn note_synced(&self, lsn: Lsn) {
         self.synced.fetch_max(lsn, Ordering::AcqRel);

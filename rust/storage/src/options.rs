@@ -34,6 +34,9 @@ pub struct StoreOptions {
     pub frame_bytes: usize,
     /// Full segments that may wait to be sealed before commits are slowed down; default 8.
     pub seal_backlog: u64,
+    /// How long the medium may fail to read a part of the log that is to be sealed before that counts as lost and
+    /// sealing goes on without it; default 10 minutes.
+    pub unreadable_for: Duration,
     /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB. Sealing keeps to
     /// the same rate while no more than half of `seal_backlog` segments wait.
     pub compaction_bytes_per_second: u64,
@@ -50,6 +53,7 @@ impl Default for StoreOptions {
             pending_bytes: 256 << 20,
             frame_bytes: 128 << 20,
             seal_backlog: 8,
+            unreadable_for: Duration::from_secs(600),
             compaction_bytes_per_second: 128 << 20,
             sealed_file_bytes: 4 << 30,
         }

@@ -160,7 +160,7 @@ impl Recovering {
         if let Some((entry, _)) = &self.damage {
             self.keep_damaged(entry)?;
         }
-        self.wal.start(&replayed)?;
+        self.wal.start(&replayed, &self.sealed.hurt_segments())?;
         Store::start(Parts {
             home: self.home,
             options: self.options,

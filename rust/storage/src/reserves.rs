@@ -178,13 +178,45 @@ impl Reserves {
     pub(crate) fn prepare_small(&self, also: impl Fn(&mut Manifest)) -> Result<(), Trouble> {
         let suits = |reserve: &Reserve| self.is_small(reserve);
         match self.prepare_if_none(suits, self.small_bytes, &also) {
-            Err(Trouble::Full(_)) => {
+            Err(Trouble::Full(failure)) => {
                 // What goes in frees more.
-                let _space = self.make_space();
+                let Some(_space) = self.make_space_for_small() else {
+                    return Err(Trouble::Full(failure));
+                };
                 self.prepare_if_none(suits, self.small_bytes, also)
             }
             prepared => prepared,
         }
+    }
+
+    /// Makes space for the small one, but leaves as much as a checkpoint takes, which is what gives the log's space back:
+    /// without one, a second small segment would gain nothing. `None` when there is not as much.
+    fn make_space_for_small(&self) -> Option<Space> {
+        let checkpoint = self.manifest.snapshot().checkpoint;
+        let checkpoint = checkpoint.map_or(0, |entry| entry.bytes);
+        let rest = checkpoint + checkpoint / 4 + BLOCK;
+        let mut workshop = self.workshop.lock();
+        if rest > workshop.ballast.bytes() {
+            drop(workshop);
+            return Some(self.make_space());
+        }
+        let spares: Vec<Spare> = workshop.spares.drain(..).collect();
+        let space = if spares.is_empty() {
+            // With its entries in the directory and the manifest.
+            workshop.ballast.lend(self.small_bytes + BLOCK, rest)?
+        } else {
+            workshop.ballast.hold()
+        };
+        for spare in spares {
+            remove_segment(&self.home, &spare.path);
+        }
+        workshop.full = None;
+        Some(space)
+    }
+
+    /// Bytes that are kept back for what frees more.
+    pub(crate) fn kept_back(&self) -> u64 {
+        self.workshop.lock().ballast.bytes()
     }
 
     fn prepare_if_none(

@@ -2,17 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use crate::Lsn;
 use crate::bell::Bell;
 use crate::committer::Committer;
-use crate::error::{CommitError, CompactError, Trouble};
+use crate::error::{CommitError, CompactError, ReadError, Trouble};
 use crate::home::Home;
 use crate::log::GroupLog;
 use crate::manifest::ManifestFile;
-use crate::sealed::{SealError, Throttle, seal};
+use crate::sealed::{SealError, SealedFile, Throttle, seal, seal_past};
+use crate::segment::Segment;
 use crate::shelf::Shelf;
 use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
@@ -23,6 +25,9 @@ const NAP: Duration = Duration::from_secs(5);
 const FULL_PAUSE: Duration = Duration::from_millis(500);
 /// When it looks again at a log that it could not read.
 const DAMAGE_PAUSE: Duration = Duration::from_secs(60);
+
+/// A file, if one is needed, and where nothing of the segment could be read: from which LSN up to which.
+type Made = (Option<SealedFile>, Vec<(Lsn, Lsn)>);
 
 /// What background work needs.
 #[derive(Clone)]
@@ -47,21 +52,31 @@ pub(crate) struct Sealer {
     /// Held by whoever makes a file.
     job: Mutex<()>,
     halted: Mutex<Option<Halt>>,
+    /// The end of the segment that the medium could not read, and since when.
+    unreadable: Mutex<Option<(Lsn, Instant)>>,
+    /// How long it may fail to.
+    patience: Duration,
     written: AtomicU64,
 }
 
 /// Why sealing stands still.
 #[derive(Clone, PartialEq, Eq)]
 enum Halt {
-    /// The log cannot be read there.
-    Damaged(String),
+    /// The log cannot be read in the segment that ends here.
+    Damaged { detail: String, end: Lsn },
     /// No space, for the time being.
     Full(String),
 }
 
 impl Sealer {
-    /// Writes `bytes_per_second` at most while no more than half of `backlog` segments wait.
-    pub(crate) fn new(at: Workplace, bytes_per_second: u64, backlog: u64) -> Self {
+    /// Writes `bytes_per_second` at most while no more than half of `backlog` segments wait; has `patience` with a medium
+    /// that cannot read.
+    pub(crate) fn new(
+        at: Workplace,
+        bytes_per_second: u64,
+        backlog: u64,
+        patience: Duration,
+    ) -> Self {
         Self {
             bell: at.wal.filled(),
             at,
@@ -70,6 +85,8 @@ impl Sealer {
             few: backlog / 2,
             job: Mutex::default(),
             halted: Mutex::default(),
+            unreadable: Mutex::default(),
+            patience,
             written: AtomicU64::new(0),
         }
     }
@@ -82,8 +99,16 @@ impl Sealer {
     /// Why sealing stands still, when it does.
     pub(crate) fn halted(&self) -> Option<String> {
         self.halted.lock().as_ref().map(|halt| match halt {
-            Halt::Damaged(detail) | Halt::Full(detail) => detail.clone(),
+            Halt::Damaged { detail, .. } | Halt::Full(detail) => detail.clone(),
         })
+    }
+
+    /// Whether sealing would go on past damage if there were a newer checkpoint.
+    pub(crate) fn waits_for_checkpoint(&self) -> bool {
+        match &*self.halted.lock() {
+            Some(Halt::Damaged { end, .. }) => self.at.manifest.checkpointed() < *end,
+            _ => false,
+        }
     }
 
     /// The thread: works until [`Sealer::stop`].
@@ -150,10 +175,8 @@ impl Sealer {
     fn seal_next(&self, throttle: &Throttle) -> Result<bool, SealError> {
         throttle.check()?;
         let Workplace {
-            home,
             manifest,
             wal,
-            tenancy,
             shelf,
             ..
         } = &self.at;
@@ -161,8 +184,8 @@ impl Sealer {
             return Ok(false);
         };
         let number = manifest.number();
-        let make = || seal(home, &segment, end, number, &**tenancy, throttle);
-        let file = match make() {
+        let make = || self.make(&segment, end, number, throttle);
+        let (file, passed) = match make() {
             // Only when the segment goes at once for it.
             Err(SealError::Trouble(Trouble::Full(_)))
                 if manifest.snapshot().replayable() >= end =>
@@ -172,13 +195,57 @@ impl Sealer {
             }
             made => made,
         }?;
+        let path = segment.path.clone();
         // Held any longer, its file could not be used again.
         drop(segment);
         let bytes = file.as_ref().map_or(0, |file| file.entry().bytes);
+        let lost = file.as_ref().map_or(0, |file| file.lost().bytes());
         shelf.install(&[], file, Some(end))?;
+        if !passed.is_empty() {
+            tracing::error!(
+                file = %path.display(), holes = ?passed, lost,
+                "the log was damaged there: the rest is sealed, what is lost (bytes) is refused to readers"
+            );
+        }
         self.written.fetch_add(bytes, Ordering::Relaxed);
         self.at.wal.tidy().ring();
         Ok(true)
+    }
+
+    /// Seals a segment, past damage if need be: gives the file, and where there was damage.
+    fn make(
+        &self,
+        segment: &Arc<Segment>,
+        end: Lsn,
+        number: u64,
+        throttle: &Throttle,
+    ) -> Result<Made, SealError> {
+        let Workplace { home, tenancy, .. } = &self.at;
+        let damage = match seal(home, segment, end, number, &**tenancy, throttle) {
+            Err(SealError::Damaged(damage)) => damage,
+            sealed => return Ok((sealed?, Vec::new())),
+        };
+        // What its frames did must be known without them.
+        if self.at.manifest.checkpointed() < end || self.may_pass(&damage, end) {
+            self.halt(Halt::Damaged {
+                detail: damage.to_string(),
+                end,
+            });
+            return Err(SealError::Damaged(damage));
+        }
+        let passed = seal_past(home, segment, end, number, &**tenancy, throttle)?;
+        Ok((passed.file, passed.holes))
+    }
+
+    /// Whether the damage in the segment that ends here may pass by itself: a medium that fails to read may succeed later.
+    fn may_pass(&self, damage: &ReadError, end: Lsn) -> bool {
+        if matches!(damage, ReadError::Damaged { .. }) {
+            return false;
+        }
+        let mut unreadable = self.unreadable.lock();
+        let known = unreadable.filter(|(at, _)| *at == end);
+        let (_, since) = *unreadable.insert(known.unwrap_or((end, Instant::now())));
+        since.elapsed() < self.patience
     }
 
     fn goes_on(&self) {
@@ -190,22 +257,26 @@ impl Sealer {
 
     /// Deals with what kept a segment from being sealed; says when to try again.
     fn give_way(&self, error: SealError) -> Duration {
-        let (halt, pause) = match error {
-            SealError::Cancelled(_) => return NAP,
-            SealError::Damaged(damage) => (Halt::Damaged(damage.to_string()), DAMAGE_PAUSE),
+        match error {
+            SealError::Cancelled(_) => NAP,
+            SealError::Damaged(_) => DAMAGE_PAUSE,
             SealError::Trouble(Trouble::Full(failure)) => {
-                (Halt::Full(failure.to_string()), FULL_PAUSE)
+                self.halt(Halt::Full(failure.to_string()));
+                FULL_PAUSE
             }
             SealError::Trouble(broken) => {
                 self.at.committer.trouble(broken);
-                return NAP;
+                NAP
             }
-        };
+        }
+    }
+
+    fn halt(&self, halt: Halt) {
         let mut halted = self.halted.lock();
         if halted.as_ref() != Some(&halt) {
             match &halt {
-                Halt::Damaged(detail) => {
-                    tracing::error!(%detail, "the log cannot be sealed from here on; run `durable-streams check`");
+                Halt::Damaged { detail, .. } => {
+                    tracing::error!(%detail, "the log cannot be sealed here until there is a newer checkpoint");
                 }
                 Halt::Full(detail) => tracing::warn!(%detail, "no space to seal the log"),
             }
@@ -213,7 +284,6 @@ impl Sealer {
         *halted = Some(halt);
         // Waiting helps nobody.
         self.at.committer.brake.sealing_goes_on(false);
-        pause
     }
 }
 

@@ -7,11 +7,12 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::Lsn;
 use crate::committer::Committer;
-use crate::error::Trouble;
-use crate::home::Home;
+use crate::error::{During, Trouble};
+use crate::home::{Home, aside_in};
 use crate::log::GroupLog;
 use crate::manifest::{Manifest, ManifestFile};
-use crate::sealed::{Cancelled, SealError, Sealed, SealedFile};
+use crate::sealed::{Cancelled, SealError, Sealed, SealedFile, Throttle};
+use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
 
 /// Whatever is made is synced, then listed by the manifest, then shown to readers, and only then is what it replaces
@@ -82,19 +83,24 @@ impl Shelf {
             return Err(Cancelled.into());
         }
         let entry = file.as_ref().map(SealedFile::entry);
-        let synced = match &file {
-            Some(_) => self.home.sync_dir().map_err(Trouble::from),
-            None => Ok(()),
-        };
         let change = |manifest: &mut Manifest| {
             manifest.files.retain(|it| !out.contains(&it.number));
             manifest.files.extend(entry);
             manifest.sealed = sealed.unwrap_or(manifest.sealed);
         };
-        let listed = match synced.and_then(|()| self.manifest.change(change)) {
+        let list = || {
+            if entry.is_some() {
+                // IMPORTANT: after a sync that failed, for whatever reason, nobody knows whether the name is there.
+                let sync_dir = self.home.will_sync_dir()?;
+                let synced = sync_dir().during("fsync", self.home.dir());
+                synced.map_err(Trouble::Broken)?;
+            }
+            self.manifest.change(change)
+        };
+        let listed = match list() {
             Err(Trouble::Full(_)) => {
                 let _space = self.wal.make_space();
-                self.manifest.change(change)
+                list()
             }
             listed => listed,
         };
@@ -117,10 +123,11 @@ impl Shelf {
     pub(crate) fn recycle(&self) -> Result<(), Trouble> {
         let replayable = self.manifest.snapshot().replayable();
         let lsn = self.sealed().min(replayable);
-        let dropped = match self.wal.drop_up_to(lsn) {
+        let hurt = self.files.hurt_segments();
+        let dropped = match self.wal.drop_up_to(lsn, &hurt) {
             Err(Trouble::Full(_)) => {
                 let _space = self.wal.make_space();
-                self.wal.drop_up_to(lsn)
+                self.wal.drop_up_to(lsn, &hurt)
             }
             dropped => dropped,
         };
@@ -129,6 +136,26 @@ impl Shelf {
             Err(Trouble::Full(_)) => Ok(()),
             dropped => dropped,
         }
+    }
+
+    /// Finds out what is alive, and gives up segments that were kept aside for what is not.
+    pub(crate) fn weigh(
+        &self,
+        tenancy: &dyn Tenancy,
+        throttle: &Throttle,
+    ) -> Result<(), SealError> {
+        let before = self.files.hurt_segments();
+        self.files.weigh(tenancy, throttle)?;
+        let after = self.files.hurt_segments();
+        if before.is_subset(&after) {
+            return Ok(());
+        }
+        let _alone = self.alone()?;
+        for number in before.difference(&after) {
+            // It is not there when the log still has it.
+            self.home.remove(&aside_in(self.home.dir(), *number)).ok();
+        }
+        Ok(())
     }
 
     fn remove(&self, numbers: &[u64]) {

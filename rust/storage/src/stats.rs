@@ -70,6 +70,9 @@ pub struct StoreStats {
     pub sealed_live_bytes: u64,
     /// Sealed files in which something did not verify since they were opened; what is alive there is refused.
     pub sealed_files_damaged: u64,
+    /// Payload bytes that were damaged in the log before they were sealed, of streams that still have them: reads of
+    /// them are refused.
+    pub lost_bytes: u64,
     /// Full segments that wait to be sealed now.
     pub sealing_backlog: u64,
     /// Why sealing stands still, when it does.

@@ -89,6 +89,7 @@ impl Store {
         let dir = parts.home.dir().to_owned();
         let log: Arc<dyn GroupLog> = Arc::clone(&parts.wal) as Arc<dyn GroupLog>;
         let file_bytes = parts.options.sealed_file_bytes;
+        let patience = parts.options.unreadable_for;
         let bytes_per_second = parts.options.compaction_bytes_per_second;
         let seal_backlog = parts.options.seal_backlog;
         let committer = Arc::new(Committer::new(
@@ -113,7 +114,12 @@ impl Store {
             tenancy: parts.tenancy,
             shelf: Arc::clone(&shelf),
         };
-        let sealer = Arc::new(Sealer::new(at.clone(), bytes_per_second, seal_backlog));
+        let sealer = Arc::new(Sealer::new(
+            at.clone(),
+            bytes_per_second,
+            seal_backlog,
+            patience,
+        ));
         let compactor = Arc::new(Compactor::new(at, file_bytes, bytes_per_second));
         let store = Self {
             inner: Arc::new(Inner {
@@ -319,9 +325,13 @@ impl Store {
         self.inner.log.full()
     }
 
-    /// Whether the disk is full and a checkpoint, maybe two, would have some of the log given up.
+    /// Whether a checkpoint is wanted soon: the disk is full and one, maybe two, would have some of the log given up,
+    /// or the log is damaged where it is to be sealed, and must not be needed for a recovery before it is sealed past
+    /// the damage.
     pub fn wants_checkpoint(&self) -> bool {
-        self.full().is_some() && self.inner.wal.waits_for_checkpoint()
+        let inner = &*self.inner;
+        inner.sealer.waits_for_checkpoint()
+            || self.full().is_some() && inner.wal.waits_for_checkpoint()
     }
 
     /// Gives up segments that are sealed and that no recovery would replay, as happens by itself.
@@ -349,10 +359,12 @@ impl Store {
                 None => None,
                 Some(entry) => Some((entry, checkpoint::read(&inner.home, &entry)?)),
             };
+            // The copy has one checkpoint: nothing of what is sealed and lies below it would ever be read.
+            let needed = manifest.sealed.min(inner.manifest.checkpointed());
             Backup {
                 manifest,
                 checkpoint,
-                log: inner.log.export(end),
+                log: inner.log.export(needed, end),
                 // Which files there are is changed together with the manifest, by whoever is `alone`.
                 sealed: inner.shelf.files().files(),
                 home: inner.home.clone(),
@@ -396,6 +408,7 @@ impl Store {
             sealed_bytes: sealed.bytes,
             sealed_live_bytes: sealed.live_bytes,
             sealed_files_damaged: sealed.damaged_files,
+            lost_bytes: sealed.lost_bytes,
             sealing_backlog: inner.log.backlog(),
             sealing_halted: inner.sealer.halted(),
             slowed_nanos: inner.committer.brake.nanos(),

@@ -11,6 +11,8 @@ use crate::segment::Segment;
 use crate::walk::{Hole, stream_at};
 use crate::window::Window;
 
+/// Torn tails that are kept for people: those of the last starts that found one.
+const MOST_COPIES: usize = 16;
 /// Bytes looked at or copied at once.
 const SPAN: usize = 1 << 20;
 
@@ -104,7 +106,18 @@ pub(crate) fn set_aside(home: &Home, segment: &Segment, hole: &Hole) -> Result<u
         }
         copied => copied?,
     }
+    prune(home);
     Ok(torn)
+}
+
+/// Removes the oldest copies when there are too many. Best effort.
+fn prune(home: &Home) {
+    let dir = home.path(TORN);
+    // Their names are sorted as they came.
+    let names = home.fs().list(&dir).unwrap_or_default();
+    for name in names.iter().rev().skip(MOST_COPIES) {
+        home.fs().remove(&dir.join(name)).ok();
+    }
 }
 
 fn copy(home: &Home, segment: &Segment, from: Lsn, len: u64, path: &Path) -> Result<(), Failure> {

@@ -3,6 +3,19 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::Lsn;
+
+/// Payload of a stream, from one position up to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    /// The stream.
+    pub stream: u64,
+    /// Position of the first byte.
+    pub start: u64,
+    /// Position behind the last byte.
+    pub end: u64,
+}
+
 /// Says what of the streams' history is alive, so that the rest need not be kept.
 ///
 /// Asked by the store's own thread while it seals and compacts, with no lock of the store held.
@@ -11,6 +24,12 @@ pub trait Tenancy: Send + Sync {
     /// For each of `streams`, in order, pushes what of its payload is alive: what some reader can reach, its own or a
     /// fork's.
     fn live(&self, streams: &[u64], out: &mut Vec<Live>);
+
+    /// Pushes, in any order, what payload streams have in frames that begin at LSN `from` or behind it and before `to`.
+    ///
+    /// Asked where the log is damaged before it is sealed, so that what is lost there can be told. All of it is
+    /// acknowledged and not sealed; what is dead may be there or not.
+    fn within(&self, from: Lsn, to: Lsn, out: &mut Vec<Held>);
 }
 
 /// What is alive of a stream's payload, by position: some parts, and all from some position on.
@@ -132,4 +151,7 @@ mod tests {
         assert_eq!(Live::ALL.and(Some(3..7)), Live::ALL);
         assert_eq!(Live::above(9).bytes(10, 5), 0);
     }
+
+    /// It knows of no stream; what is missing is found out when it is read.
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }

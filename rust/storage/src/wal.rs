@@ -2,7 +2,7 @@
 
 mod syncing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -261,6 +261,10 @@ impl GroupLog for FileWal {
         self.reserves.make_space()
     }
 
+    fn kept_back(&self) -> u64 {
+        self.reserves.kept_back()
+    }
+
     fn append(&self, group: &Group, sync: bool) -> Result<Lsn, Failure> {
         let mut tail = self.tail.lock();
         let segment = self.segment_for(&mut tail, group.start)?;
@@ -353,7 +357,7 @@ impl GroupLog for FileWal {
         replay(&self.home, &segments, from, self.manifest.synced(), visit)
     }
 
-    fn drop_up_to(&self, lsn: Lsn) -> Result<(), Trouble> {
+    fn drop_up_to(&self, lsn: Lsn, hurt: &BTreeSet<u64>) -> Result<(), Trouble> {
         let gone: Vec<u64> = {
             let segments = self.segments.read();
             let old = segments.windows(2).take_while(|pair| pair[1].base <= lsn);
@@ -374,16 +378,20 @@ impl GroupLog for FileWal {
                 .extract_if(.., |segment| gone.contains(&segment.birth.number))
                 .collect()
         };
-        // One that is still being read from is not reused, only unlinked.
-        self.reserves.recycle(dropped.into_iter().map(|segment| {
+        let of_use = |segment: &Arc<Segment>| !self.keep_aside(segment.birth.number, hurt);
+        let dropped = dropped.into_iter().filter(of_use).map(|segment| {
             let path = segment.path.clone();
+            // One that is still being read from is not reused, only unlinked.
             (path, Arc::into_inner(segment).map(|segment| segment.file))
-        }));
+        });
+        self.reserves.recycle(dropped);
         Ok(())
     }
 
-    fn export(&self, end: Lsn) -> Box<dyn Export> {
-        let segments = self.segments.read().clone();
+    fn export(&self, from: Lsn, end: Lsn) -> Box<dyn Export> {
+        let mut segments = self.segments.read().clone();
+        let below = segments.windows(2).take_while(|it| it[1].base <= from);
+        segments.drain(..below.count());
         Box::new(HeldSegments { segments, end })
     }
 

@@ -49,8 +49,19 @@ pub(crate) fn walk(
     limit: Option<Lsn>,
     visit: &mut Visit<'_>,
 ) -> Result<Walked, OpenError> {
+    walk_in(Window::new(segment), segment, from, limit, visit)
+}
+
+/// The same, as seen through a window on the segment.
+pub(crate) fn walk_in(
+    window: Window<'_>,
+    segment: &Segment,
+    from: Lsn,
+    limit: Option<Lsn>,
+    visit: &mut Visit<'_>,
+) -> Result<Walked, OpenError> {
     let mut walk = Walk {
-        window: Window::new(segment),
+        window,
         segment,
         at: from,
         limit: limit.unwrap_or_else(|| segment.limit()),

@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use durastream_storage::{Durability, Live, OpenError, ReadError, Recovering, Tenancy};
+use durastream_storage::{Durability, Held, Live, Lsn, OpenError, ReadError, Recovering, Tenancy};
 use support::{Log, append, head, open, open_with, os, payload, reference, small};
 
 #[test]
@@ -126,6 +126,8 @@ impl Tenancy for Even {
         };
         out.extend(streams.iter().map(live));
     }
+
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use durastream_storage::fs::SimFs;
+use durastream_storage::inspect::Inspection;
 use durastream_storage::{
     CommitError, CommitObserver, Durability, Lsn, OpenError, PushError, Recovering, Store,
     StoreOptions,
@@ -288,6 +289,34 @@ fn a_second_opener_is_told_who_holds_the_directory() {
     );
     first.store.close().unwrap();
     assert!(open(dir.path()).is_ok());
+}
+
+#[test]
+fn a_lock_file_that_is_removed_or_replaced_lets_nobody_else_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(dir.path()).unwrap();
+    let lock = dir.path().join("LOCK");
+    for text in [None, Some(""), Some("somebody")] {
+        std::fs::remove_file(&lock).ok();
+        if let Some(text) = text {
+            std::fs::write(&lock, text).unwrap();
+        }
+        let refused = open(dir.path()).err().unwrap();
+        let OpenError::Locked { holder, .. } = &refused else {
+            panic!("{refused}");
+        };
+        assert!(holder.contains("LOCK file was"), "{holder}");
+        assert!(text.is_none_or(|text| holder.contains(text)), "{holder}");
+        let inspection = Inspection::open(os(), dir.path()).unwrap();
+        assert_eq!(inspection.holder(), Some(&**holder));
+    }
+    append(&first.store, &head(1, 0), &payload(1, 10));
+    first.store.close().unwrap();
+    let inspection = Inspection::open(os(), dir.path()).unwrap();
+    assert_eq!(inspection.holder(), None);
+    assert!(open(dir.path()).is_err(), "not while it is looked at");
+    drop(inspection);
+    open(dir.path()).unwrap();
 }
 
 #[test]

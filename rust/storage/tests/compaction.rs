@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
 use durastream_storage::fs::{Fs, Open, SimFs};
 use durastream_storage::{
-    CommitError, CompactError, Live, Lsn, ReadError, Recovering, Store, Tenancy,
+    CommitError, CompactError, Held, Live, Lsn, ReadError, Recovering, Store, Tenancy,
 };
 use parking_lot::Mutex;
 use support::{Log, append, head, open_with, payload, small};
@@ -35,6 +35,8 @@ impl Tenancy for Dead {
         };
         out.extend(streams.iter().map(live));
     }
+
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 struct Subject {

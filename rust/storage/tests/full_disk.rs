@@ -3,14 +3,16 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use durastream_storage::fs::sim::{Fault, FaultKind, OpClass};
-use durastream_storage::fs::{Fs, SimFs};
-use durastream_storage::{CommitError, Live, PushError, Recovering, Store, Tenancy};
+use durastream_storage::fs::{Fs, Open, SimFs};
+use durastream_storage::{
+    CommitError, FrameHead, Held, Live, Lsn, PushError, Recovering, Store, Tenancy,
+};
 use parking_lot::Mutex;
 use support::{Log, append, head, payload, small};
 
@@ -39,6 +41,8 @@ impl Tenancy for Dead {
         };
         out.extend(streams.iter().map(live));
     }
+
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 struct Subject {
@@ -94,10 +98,14 @@ impl Subject {
 
     /// What the owner of a store does now and then.
     fn keep(&self) {
+        self.keep_with(300);
+    }
+
+    fn keep_with(&self, checkpoint: usize) {
         if self.store.wants_checkpoint() {
             match self
                 .store
-                .write_checkpoint(self.store.end(), &[payload(1, 300)])
+                .write_checkpoint(self.store.end(), &[payload(1, checkpoint)])
             {
                 Ok(()) | Err(CommitError::StorageFull { .. }) => {}
                 Err(error) => panic!("{error}"),
@@ -197,6 +205,54 @@ fn a_full_disk_that_is_reopened_gives_space_back_too() {
     append(&subject.store, &head(1, 0), &payload(1, 0));
     subject.dead.0.lock().floor = subject.events.div_ceil(STREAMS) * EVENT as u64;
     subject.go_on(100);
+    subject.check();
+}
+
+#[test]
+fn deletions_on_a_disk_that_others_have_filled_go_on_and_give_space_back() {
+    const CHECKPOINT: usize = 5000;
+    let mut subject = Subject::new();
+    subject.fs.set_capacity(None);
+    for _ in 0..100 {
+        subject.append().unwrap();
+    }
+    subject.store.compact().unwrap();
+    for _ in 0..2 {
+        let end = subject.store.end();
+        let payload = payload(1, CHECKPOINT);
+        subject.store.write_checkpoint(end, &[payload]).unwrap();
+    }
+    let names = subject.fs.list(Path::new(DIR)).unwrap();
+    let len = |name: &PathBuf| {
+        let file = subject.fs.open(&Path::new(DIR).join(name), Open::Read);
+        file.unwrap().len().unwrap()
+    };
+    subject.fs.set_capacity(Some(names.iter().map(len).sum()));
+    // Much more than the reserves hold.
+    let (meta, begun) = ([7; 500], Instant::now());
+    let mut taken = 0;
+    while taken < 200 {
+        let deletion = FrameHead {
+            meta: &meta,
+            ..head(1, 0)
+        };
+        match subject.store.push(&deletion, &payload(1, 0)) {
+            Ok(placed) => {
+                subject.store.wait(placed.end, None).unwrap();
+                taken += 1;
+            }
+            Err(PushError::Commit(CommitError::StorageFull { .. })) => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        subject.keep_with(CHECKPOINT);
+        let stats = subject.store.stats();
+        assert!(begun.elapsed() < PATIENCE, "{taken} deletions: {stats:?}");
+    }
+    // What they deleted gives its space back.
+    subject.dead.0.lock().floor = subject.events.div_ceil(STREAMS) * EVENT as u64;
+    subject.go_on(20);
     subject.check();
 }
 

@@ -360,3 +360,95 @@ fn a_directory_without_a_log_is_no_log() {
     assert!(matches!(refused, OpenError::Io { .. }), "{refused}");
     assert!(fs.list(&dir()).unwrap().is_empty());
 }
+
+/// A closed directory with a sealed file, a segment that has frames, a reserve and a checkpoint.
+fn disk_of_all() -> (SimFs, BTreeMap<PathBuf, Vec<u8>>) {
+    let fs = SimFs::new();
+    let opened = open_with(shared(&fs), &dir(), small()).unwrap();
+    append(&opened.store, &head(1, 0), &payload(1, 3000));
+    opened.store.compact().unwrap();
+    let end = append(&opened.store, &head(1, 3000), &payload(2, 3000)).end;
+    opened
+        .store
+        .write_checkpoint(end, &[payload(2, 50)])
+        .unwrap();
+    append(&opened.store, &head(1, 6000), &payload(3, 3000));
+    opened.store.close().unwrap();
+    let fs = fs.kill();
+    let whole = content(&fs);
+    (fs, whole)
+}
+
+fn has(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|it| it == extension)
+}
+
+/// What a segment begins with, when it is in use.
+fn is_in_use(path: &Path, bytes: &[u8]) -> bool {
+    has(path, "wal") && bytes[4096..].starts_with(b"DSgr")
+}
+
+#[test]
+fn what_a_later_version_wrote_is_no_damage_and_is_left_alone() {
+    let (fs, whole) = disk_of_all();
+    let mut kinds = 0;
+    for (path, bytes) in &whole {
+        let name = path.file_name().unwrap();
+        if ["LOCK", "BALLAST"].iter().any(|it| name == *it) {
+            continue;
+        }
+        kinds += 1;
+        write(&fs, path, &[9], 8);
+        if has(path, "sealed") {
+            write(&fs, path, &[9], bytes.len() as u64 - 80 + 8);
+        } else if is_in_use(path, bytes) {
+            // Its frames are of another version, too.
+            write(&fs, path, &[2], 4096 + 48 + 38);
+        }
+        let before = content(&fs);
+        let refused = [
+            Inspection::open(shared(&fs), &dir()).err(),
+            Mending::open(shared(&fs), &dir(), "a repair").err(),
+        ];
+        for refusal in refused {
+            assert!(
+                matches!(&refusal, Some(OpenError::Version { file, found: 9, .. }) if file == path),
+                "{}: {refusal:?}",
+                path.display()
+            );
+        }
+        assert_eq!(content(&fs), before);
+        restore(&fs, &whole);
+    }
+    assert!(kinds >= 5, "only {kinds} files");
+    // Without a manifest it is told all the same.
+    for (path, bytes) in whole.iter().filter(|(path, _)| has(path, "sealed")) {
+        fs.remove(&dir().join("MANIFEST")).unwrap();
+        write(&fs, path, &[9], 8);
+        write(&fs, path, &[9], bytes.len() as u64 - 80 + 8);
+        let refused = Mending::open(shared(&fs), &dir(), "a repair").err();
+        assert!(matches!(refused, Some(OpenError::Version { .. })));
+        restore(&fs, &whole);
+    }
+}
+
+#[test]
+fn a_damaged_version_of_one_of_our_files_is_damage() {
+    let (fs, whole) = disk_of_all();
+    let frames = reopened(&fs).unwrap();
+    let ours = |(path, bytes): &(&PathBuf, &Vec<u8>)| has(path, "sealed") || is_in_use(path, bytes);
+    let mut kinds = 0;
+    for (path, _) in whole.iter().filter(ours) {
+        kinds += 1;
+        write(&fs, path, &[9], 8);
+        let refused = reopened(&fs).unwrap_err();
+        assert!(matches!(refused, OpenError::Version { .. }), "{refused}");
+        assert!(repair(&fs, "then"), "{}", path.display());
+        assert_eq!(reopened(&fs).unwrap(), frames);
+        if has(path, "sealed") {
+            assert_eq!(read(&fs, path), whole[path]);
+        }
+        restore(&fs, &whole);
+    }
+    assert!(kinds >= 2, "only {kinds} files");
+}

@@ -90,8 +90,12 @@ impl Holdings {
             };
             for gap in inspection.history_gaps(stretch.stream, stretch.from, stretch.to) {
                 let named = (stream.id, &stream.path);
-                let detail = "no sealed file that can be read has them";
-                faults.push(Fault::missing(file.clone(), 0, named, gap, detail));
+                let (file, detail) = match gap.segment {
+                    Some(segment) => (segment, "they were damaged here before they were sealed"),
+                    None => (file.clone(), "no sealed file that can be read has them"),
+                };
+                let range = (gap.from, gap.to);
+                faults.push(Fault::missing(file, 0, named, range, detail));
             }
         }
     }

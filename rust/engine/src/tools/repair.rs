@@ -2,8 +2,8 @@
 //!
 //! The log is cut at the first place that recovery cannot get over. What lies behind is not kept, even
 //! where it verifies: whether it still means what it meant cannot be known. It is copied aside first.
-//! Damage below the checkpoint is left where it is: it keeps no start from succeeding, and reads of it
-//! are refused.
+//! Damage below the checkpoint is left where it is: it keeps no start from succeeding, reads of it are refused, and
+//! what runs seals what is around it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,8 @@ fn plan(inspection: &Inspection) -> Result<(Repaired, State), RepairError> {
     let from = replay.from();
     let mut lost: BTreeMap<u64, Loss> = BTreeMap::new();
     let mut unknown = 0;
-    inspection.scan(from, &mut |seen| {
+    // Also what no start reads: somebody may.
+    inspection.scan(inspection.oldest().unwrap_or(0), &mut |seen| {
         match seen {
             Seen::Frame {
                 frame,
@@ -158,8 +159,8 @@ fn plan(inspection: &Inspection) -> Result<(Repaired, State), RepairError> {
             Seen::Finding(finding) => {
                 let before = replay.faults.len();
                 replay.damaged(finding);
-                let hurt = &replay.faults[before..];
-                unknown += hurt.iter().filter(|it| !it.kind.is_harmless()).count() as u64;
+                let behind_cut = |it: &&Fault| !it.kind.is_harmless() && it.lsn >= Some(from);
+                unknown += replay.faults[before..].iter().filter(behind_cut).count() as u64;
             }
         }
         Ok(())
@@ -183,7 +184,7 @@ fn plan(inspection: &Inspection) -> Result<(Repaired, State), RepairError> {
     Ok((repaired, replay.state))
 }
 
-/// Notes what is lost of the sealed files, and can still be reached.
+/// Notes what is lost of the sealed files and of the log below the checkpoint, and can still be reached.
 fn lose_history(
     inspection: &Inspection,
     replay: &mut Replay,
@@ -192,6 +193,7 @@ fn lose_history(
     let holdings = Holdings::of(&replay.state, inspection.sealed());
     let mut hurt = Vec::new();
     holdings.find_missing(inspection, &replay.state, &mut hurt);
+    holdings.read_back(inspection, &replay.state, &mut hurt);
     holdings.verify_history(inspection, &replay.state, &mut hurt)?;
     for fault in &hurt {
         let (Some(id), Some((from, to))) = (fault.stream, fault.positions()) else {
@@ -201,6 +203,8 @@ fn lose_history(
             .entry(id)
             .or_insert_with(|| Loss::of(id, fault.path.clone()));
         loss.bytes += to - from;
+        // In the log each fault is one event.
+        loss.events += u64::from(fault.lsn.is_some());
         let (first, end) = loss.positions.unwrap_or((from, to));
         loss.positions = Some((first.min(from), end.max(to)));
     }

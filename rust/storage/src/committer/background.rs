@@ -18,14 +18,7 @@ impl Committer {
         // When to leave a mark, unless there was another group since this epoch.
         let mut mark: Option<(Instant, u64)> = None;
         while !turn.stopped {
-            if turn.kicked && !turn.leading {
-                turn = self.lead(turn, false);
-                continue;
-            }
-            if std::mem::take(&mut turn.prepare) {
-                MutexGuard::unlocked(&mut turn, || self.prepare());
-                continue;
-            }
+            // First, or groups that follow each other without a pause would put it off for ever.
             let now = Instant::now();
             let sync_due = match self.options.durability {
                 Durability::Interval(interval) => turn.unsynced.map(|since| since + interval),
@@ -37,6 +30,14 @@ impl Committer {
                     // A failure is latched and told; there is nobody here to hear of it.
                     self.sync().ok();
                 });
+                continue;
+            }
+            if turn.kicked && !turn.leading {
+                turn = self.lead(turn, false);
+                continue;
+            }
+            if std::mem::take(&mut turn.prepare) {
+                MutexGuard::unlocked(&mut turn, || self.prepare());
                 continue;
             }
             let quiet = mark.is_some_and(|(_, epoch)| epoch == turn.epoch) && !turn.leading;

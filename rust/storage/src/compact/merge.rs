@@ -6,7 +6,8 @@ use crate::compact::plan::Job;
 use crate::error::ReadError;
 use crate::home::Home;
 use crate::sealed::{
-    BodyWindow, Extent, Lives, Marks, SealError, SealedFile, SealedWriter, Throttle, WriteError,
+    BodyWindow, Extent, Lives, Losses, Marks, SealError, SealedFile, SealedWriter, Throttle,
+    WriteError,
 };
 use crate::tenancy::{Live, Tenancy};
 
@@ -51,6 +52,8 @@ struct Merge<'j> {
     tenancy: &'j dyn Tenancy,
     throttle: &'j Throttle,
     sources: Vec<Source<'j>>,
+    /// What is lost of what they should have.
+    lost: Losses,
     /// Nothing is created before something is alive.
     writer: Option<SealedWriter<'j>>,
     /// Dead bytes that were kept, because their event is alive.
@@ -86,11 +89,14 @@ impl<'j> Merge<'j> {
             data: BodyWindow::new(file, span),
             marks: BodyWindow::new(file, span / 4),
         };
+        let lost = job.files.iter().map(|file| file.missed());
+        let lost = lost.flat_map(|parts| parts.iter().copied().collect::<Vec<_>>());
         Self {
             home,
             number,
             tenancy,
             throttle,
+            lost: Losses::sorted(lost.collect()),
             sources: job.files.iter().map(source).collect(),
             writer: None,
             stuck: 0,
@@ -136,13 +142,11 @@ impl<'j> Merge<'j> {
 
     /// Writes what is alive of an extent.
     fn copy(&mut self, index: usize, extent: &Extent, live: &Live) -> Result<(), SealError> {
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            none => {
-                let (from, to) = range(&self.sources);
-                let writer = SealedWriter::create(self.home, self.number, from, to, self.throttle);
-                none.insert(writer.map_err(|error| sort(error, index, &self.sources))?)
-            }
+        if self.writer.is_none() {
+            self.create()?;
+        }
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
         };
         let Some(source) = self.sources.get_mut(index) else {
             return Ok(());
@@ -168,7 +172,19 @@ impl<'j> Merge<'j> {
         Ok(())
     }
 
+    fn create(&mut self) -> Result<(), SealError> {
+        let lost = std::mem::take(&mut self.lost);
+        let range = range(&self.sources);
+        let created =
+            SealedWriter::create_without(self.home, self.number, range, lost, self.throttle);
+        self.writer = Some(created.map_err(|error| sort(error, 0, &self.sources))?);
+        Ok(())
+    }
+
     fn finish(&mut self) -> Result<Merged, SealError> {
+        if !self.lost.is_empty() {
+            self.create()?;
+        }
         let Some(writer) = self.writer.take() else {
             return Ok(Merged {
                 file: None,

@@ -52,6 +52,11 @@ pub(crate) struct Job {
 }
 
 impl Job {
+    /// Payload bytes that have to be written again.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.live_bytes()).sum()
+    }
+
     /// Whether its files take less space after it, and by far.
     pub(crate) fn frees(&self) -> bool {
         let sum = |of: fn(&SealedFile) -> u64| self.files.iter().map(|file| of(file)).sum::<u64>();
@@ -123,7 +128,7 @@ fn easiest(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
 
 /// The first neighbours without anything alive.
 fn gone(files: &[Arc<SealedFile>]) -> Option<&[Arc<SealedFile>]> {
-    let is_gone = |file: &Arc<SealedFile>| file.live_bytes() == 0;
+    let is_gone = |file: &Arc<SealedFile>| !file.is_needed();
     let from = files.iter().position(is_gone)?;
     let count = files[from..]
         .iter()

@@ -1,8 +1,10 @@
 //! The operating system's files.
 
+mod lock;
+
 use std::any::Any;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -22,9 +24,6 @@ const AHEAD: usize = 512 << 10;
 
 /// Of so many bytes one is looked for in the page cache. What the system reads and gives up together is of this order.
 const PROBE: usize = 64 << 10;
-
-/// Longest holder text read back from a lock file.
-const HOLDER_BYTES: u64 = 1024;
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,47 +99,12 @@ impl Fs for OsFs {
     }
 
     fn lock(&self, path: &Path, holder: &str) -> io::Result<Box<dyn Any + Send + Sync>> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(full)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(file)?),
-            Err(TryLockError::Error(e)) => return Err(e),
-        }
-        file.set_len(0)?;
-        file.write_all(holder.as_bytes()).map_err(full)?;
-        Ok(Box::new(file))
+        lock::exclusive(path, holder)
     }
 
     fn lock_shared(&self, path: &Path) -> io::Result<Option<Box<dyn Any + Send + Sync>>> {
-        let file = match File::open(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened?,
-        };
-        match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Box::new(file))),
-            Err(TryLockError::WouldBlock) => Err(held(file)?),
-            Err(TryLockError::Error(e)) => Err(e),
-        }
+        lock::shared(path)
     }
-}
-
-/// The refusal that displays as what the holder of a lock wrote into its file.
-fn held(file: File) -> io::Result<io::Error> {
-    let mut bytes = Vec::new();
-    file.take(HOLDER_BYTES).read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-    let text = if text.is_empty() {
-        "another process".to_owned()
-    } else {
-        text
-    };
-    Ok(io::Error::new(io::ErrorKind::WouldBlock, text))
 }
 
 impl OsFile {

@@ -8,7 +8,9 @@ use super::LSN_MAX;
 use crate::codec::{put, u32_at, u64_at};
 use crate::fs::{Fs, SimFs};
 use crate::home::Home;
-use crate::sealed::fuzzing::{BLOCK, EXTENT, Extent, Footer, Header, Plain, Trailer, block_crc};
+use crate::sealed::fuzzing::{
+    BLOCK, EXTENT, Extent, Footer, Header, LOST, Plain, Trailer, block_crc,
+};
 use crate::sealed::{Marks, Sealed, SealedEntry};
 
 /// What is fuzzed as a file has this number.
@@ -20,8 +22,15 @@ const LEAD: usize = 16;
 /// says so, which a search would not find by itself.
 fn footer_of(bytes: &[u8]) -> (Trailer, Vec<u8>) {
     let (lead, rest) = bytes.split_at(bytes.len().min(LEAD));
-    let mut extents = rest[..rest.len() - rest.len() % EXTENT].to_vec();
     let modes = lead.get(8).copied().unwrap_or_default();
+    // Lost parts last, if any.
+    let lost = if modes & 4 == 0 {
+        0
+    } else {
+        rest.len() / 2 / LOST
+    };
+    let (rest, lost_parts) = rest.split_at(rest.len() - lost * LOST);
+    let mut extents = rest[..rest.len() - rest.len() % EXTENT].to_vec();
     // Mostly short, for speed; else of several blocks.
     let longest = if modes & 2 == 0 { 1 << 11 } else { 1 << 15 };
     let (mut data, marks) = (
@@ -42,6 +51,7 @@ fn footer_of(bytes: &[u8]) -> (Trailer, Vec<u8>) {
     let blocks = (data + marks).div_ceil(BLOCK) as usize;
     let mut footer = vec![0x5a; blocks * 4];
     footer.extend_from_slice(&extents);
+    footer.extend_from_slice(lost_parts);
     let trailer = Trailer {
         number: NUMBER,
         data,
@@ -49,6 +59,7 @@ fn footer_of(bytes: &[u8]) -> (Trailer, Vec<u8>) {
         extents: (extents.len() / EXTENT) as u64,
         events: u64::from(u32_at(lead, 9)),
         streams: u64::from(u32_at(lead, 11)),
+        lost: lost as u64,
         footer_crc: crc32c::crc32c(&footer),
     };
     (trailer, footer)
@@ -122,6 +133,7 @@ pub fn sealed(bytes: &[u8]) {
     trailer.footer_crc = crc32c::crc32c(&footer);
     let (from, to) = (8, 1 << 40);
     let header = Header {
+        version: trailer.version(),
         number: NUMBER,
         from,
         to,

@@ -4,7 +4,8 @@ use crate::Lsn;
 use crate::error::{OpenError, ReadError};
 use crate::home::Home;
 use crate::sealed::{
-    BodyWindow, Extent, Marks, SealedEntry, SealedFile, SealedWriter, Throttle, WriteError,
+    BodyWindow, Extent, Losses, Lost, Marks, SealedEntry, SealedFile, SealedWriter, Throttle,
+    WriteError,
 };
 
 /// Bytes of marks read at once.
@@ -24,8 +25,13 @@ pub(super) fn clip(
 ) -> Result<Option<SealedEntry>, OpenError> {
     let (entry, throttle) = (file.entry(), Throttle::new(None));
     let to = entry.to.min(cut);
+    let lost = file.lost().iter().filter_map(|part| {
+        let end = part.end.min(tails(part.stream)?);
+        Some(Lost { end, ..*part })
+    });
+    let (lost, lsns) = (Losses::sorted(lost.collect()), (entry.from, to));
     let written =
-        SealedWriter::create(home, number, entry.from, to, &throttle).and_then(|mut writer| {
+        SealedWriter::create_without(home, number, lsns, lost, &throttle).and_then(|mut writer| {
             for extent in file.extents().iter() {
                 if let Some(tail) = tails(extent.stream) {
                     copy(&mut writer, file, &extent, tail)?;

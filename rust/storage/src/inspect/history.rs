@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::finding::{Finding, Lost};
-use super::{Inspection, Listed};
+use super::finding::{self, Finding};
+use super::{Found, Inspection, Listed, version};
 use crate::Lsn;
 use crate::error::{OpenError, ReadError};
 use crate::frame::FrameRef;
 use crate::home::MANIFEST;
-use crate::sealed::{HEADER, Sealed, SealedFile};
+use crate::sealed::{HEADER, Lost, Sealed, SealedFile};
 
 /// Bytes that an extent shows of its payload.
 const SHOWN: u64 = 64;
@@ -58,6 +58,18 @@ pub struct ExtentFacts {
     pub head: Option<Bytes>,
 }
 
+/// Positions of a stream that should be in sealed files and are not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Gap {
+    /// Position of the first byte.
+    pub from: u64,
+    /// Position behind the last byte.
+    pub to: u64,
+    /// The segment in which they lay, when they were damaged before they were sealed.
+    pub segment: Option<PathBuf>,
+}
+
 impl Inspection {
     /// Opens the sealed files that are listed; notes what is wrong with those that cannot be opened.
     pub(super) fn take_files(&mut self) -> Result<(), OpenError> {
@@ -70,11 +82,18 @@ impl Inspection {
                 }
                 Err(refusal) => refusal,
             };
+            let headless = SealedFile::open_headless(&self.home, &entry);
+            if headless.is_err()
+                && let Some(version) = version::of_sealed(&self.home, &entry)?
+            {
+                return Err(version);
+            }
             self.findings.push(Finding::of(refusal)?);
-            match SealedFile::open_headless(&self.home, &entry) {
+            match headless {
                 Ok(file) => {
+                    let lost = file.lost().len() as u64;
                     open.push(Arc::new(file));
-                    self.listed.push(Listed::Headless(entry));
+                    self.listed.push(Listed::Headless(entry, lost));
                 }
                 Err(OpenError::Damaged { .. } | OpenError::Version { .. }) => {
                     self.listed.push(Listed::Lost(entry));
@@ -128,28 +147,55 @@ impl Inspection {
     pub fn lost_files(&self) -> Vec<PathBuf> {
         let lost = self.listed.iter().filter_map(|listed| match listed {
             Listed::Lost(entry) => Some(self.home.sealed(entry.number)),
-            Listed::Headless(_) => None,
+            Listed::Headless(..) => None,
         });
         lost.collect()
     }
 
     /// Positions of `stream` between `from` and `to` of which no sealed file that can be read has anything.
-    pub fn history_gaps(&self, stream: u64, from: u64, to: u64) -> Vec<(u64, u64)> {
+    pub fn history_gaps(&self, stream: u64, from: u64, to: u64) -> Vec<Gap> {
         let (mut gaps, mut at) = (Vec::new(), from);
         let files = self.sealed.files();
         let extents = files
             .iter()
             .flat_map(|file| file.extents().behind(stream, from));
         for extent in extents.filter(|extent| extent.start < to) {
-            if extent.start > at {
-                gaps.push((at, extent.start));
-            }
+            self.add_gap(stream, at, extent.start, &mut gaps);
             at = at.max(extent.end);
         }
-        if at < to {
-            gaps.push((at, to));
-        }
+        self.add_gap(stream, at, to, &mut gaps);
         gaps
+    }
+
+    /// Adds what is missing from `from` up to `to`, if that is anything: what was lost before it was sealed apart from
+    /// what was lost later.
+    fn add_gap(&self, stream: u64, from: u64, to: u64, gaps: &mut Vec<Gap>) {
+        let files = self.sealed.files();
+        let lost = files
+            .iter()
+            .flat_map(|file| file.lost().behind(stream, from));
+        let mut at = from;
+        let mut add = |from: u64, to: u64, segment| {
+            if from < to {
+                gaps.push(Gap { from, to, segment });
+            }
+        };
+        for part in lost.take_while(|part| part.start < to) {
+            add(at, part.start, None);
+            let start = part.start.max(at);
+            at = part.end.min(to).max(at);
+            add(start, at, Some(self.aside(part)));
+        }
+        add(at, to, None);
+    }
+
+    /// Where the segment lies in which something was lost.
+    fn aside(&self, part: &Lost) -> PathBuf {
+        let listed = |found: &&Found| found.segment.birth.number == part.segment;
+        match self.segments.iter().find(listed) {
+            Some(found) => found.segment.path.clone(),
+            None => part.file(self.home.dir()),
+        }
     }
 
     /// How many sealed events of `stream` have a byte between `from` and `to`.
@@ -164,7 +210,7 @@ impl Inspection {
                 let lost = flaw.lost.into_iter();
                 see(Finding {
                     lost: lost
-                        .map(|(stream, from, to)| Lost { stream, from, to })
+                        .map(|(stream, from, to)| finding::Lost { stream, from, to })
                         .collect(),
                     ..Finding::damage(file.path().to_owned(), flaw.offset, flaw.detail)
                 });

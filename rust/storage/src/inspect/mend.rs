@@ -14,14 +14,12 @@ use super::{FindingKind, Found, Inspection, Listed};
 use crate::Lsn;
 use crate::error::{During, Failure, OpenError};
 use crate::fs::{Fs, Open};
-use crate::home::{Home, LOCK, MANIFEST};
+use crate::home::{DAMAGED, Home, LOCK, MANIFEST};
 use crate::manifest::{CheckpointEntry, Manifest, ManifestFile, SegmentEntry};
 use crate::sealed::{Header, SealedFile};
 use crate::segment::Segment;
 use crate::survey::SMALLEST;
 
-/// The directory of what repairs took away.
-const DAMAGED: &str = "damaged";
 /// Bytes copied at once.
 const SPAN: usize = 1 << 20;
 
@@ -225,12 +223,8 @@ impl Plan {
     fn keep_sealed(&mut self, inspection: &Inspection) {
         for listed in &inspection.listed {
             match listed {
-                Listed::Headless(entry) => {
-                    let header = Header {
-                        number: entry.number,
-                        from: entry.from,
-                        to: entry.to,
-                    };
+                Listed::Headless(entry, lost) => {
+                    let header = Header::of(entry, *lost);
                     self.changes.push(Change {
                         path: inspection.home.sealed(entry.number),
                         header: header.encode(),

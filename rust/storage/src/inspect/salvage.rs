@@ -3,16 +3,17 @@
 use std::io;
 
 use crate::checkpoint;
+use crate::codec::Undecodable;
 use crate::error::{During, OpenError};
 use crate::fs::Open;
 use crate::group::{GROUP_HEAD, GroupHead};
 use crate::home::{Home, Listing};
 use crate::manifest::{Manifest, SegmentEntry};
-use crate::sealed::{HEADER, Header, SealedEntry, SealedFile};
-use crate::segment::{BLOCK, Birth, Opening, Segment};
+use crate::sealed::{self, HEADER, Header, SealedEntry, SealedFile};
+use crate::segment::{self, BLOCK, Birth, Opening, Segment};
 
 /// A manifest in place of one that cannot be read: the two newest checkpoints, the sealed files, and the segments
-/// that can be told by their headers to be the log.
+/// that can be told by their headers to be the log. What a later version wrote ends it with [`OpenError::Version`].
 pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenError> {
     let mut manifest = Manifest {
         next_number: 0,
@@ -41,8 +42,12 @@ pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenE
             continue;
         }
         file.read_exact_at(&mut block, 0).during("read", path)?;
-        let Ok((birth, opening)) = Birth::decode(&block) else {
-            continue;
+        let (birth, opening) = match Birth::decode(&block) {
+            Err(wrong @ Undecodable::Version(_)) => {
+                return Err(wrong.into_open(path, segment::VERSION));
+            }
+            Err(Undecodable::Damaged { .. }) => continue,
+            Ok(decoded) => decoded,
         };
         let group = block
             .get(BLOCK as usize..)
@@ -75,7 +80,7 @@ pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenE
         next = Some(base);
         manifest.segments.insert(0, entry);
     }
-    manifest.files = sealed(home, listing)?;
+    manifest.files = sealed_files(home, listing)?;
     let numbers = manifest.files.iter().map(|entry| entry.number);
     manifest.next_number = numbers.fold(manifest.next_number, u64::max) + 1;
     // What is sealed was synced, and what the log does not have any more was sealed.
@@ -93,7 +98,7 @@ pub(super) fn manifest(home: &Home, listing: &Listing) -> Result<Manifest, OpenE
 
 /// The sealed files that say what they are, in LSN order. Of those that overlap, the one for the most counts: it was
 /// merged from the others.
-fn sealed(home: &Home, listing: &Listing) -> Result<Vec<SealedEntry>, OpenError> {
+fn sealed_files(home: &Home, listing: &Listing) -> Result<Vec<SealedEntry>, OpenError> {
     let mut found = Vec::new();
     for path in &listing.sealed {
         let file = home.open(path, Open::Read)?;
@@ -103,8 +108,12 @@ fn sealed(home: &Home, listing: &Listing) -> Result<Vec<SealedEntry>, OpenError>
         }
         let mut block = vec![0; HEADER as usize];
         file.read_exact_at(&mut block, 0).during("read", path)?;
-        let Ok(header) = Header::decode(&block) else {
-            continue;
+        let header = match Header::decode(&block) {
+            Err(wrong @ Undecodable::Version(_)) => {
+                return Err(wrong.into_open(path, sealed::VERSION));
+            }
+            Err(Undecodable::Damaged { .. }) => continue,
+            Ok(header) => header,
         };
         let entry = SealedEntry {
             number: header.number,

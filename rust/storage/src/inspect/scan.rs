@@ -4,17 +4,13 @@ use std::path::Path;
 
 use super::{Finding, FindingKind, Inspection};
 use crate::Lsn;
-use crate::codec::u64_at;
 use crate::error::OpenError;
-use crate::frame::{self, Frame, Outline};
-use crate::group::{GROUP_HEAD, GROUP_MAGIC, GroupHead, seed};
+use crate::frame::Frame;
+use crate::resume::resume;
 use crate::segment::Segment;
 use crate::tail;
 use crate::walk::{Hole, Stop, stream_at, walk};
 use crate::window::Window;
-
-/// Bytes searched at once.
-const SPAN: usize = 1 << 20;
 
 /// What a scan comes by, in LSN order.
 pub enum Seen<'a> {
@@ -128,11 +124,11 @@ impl Inspection {
                 }
                 return Ok(());
             };
-            show(see, damage(segment, &hole, &proof))?;
+            show(see, self.damage(segment, &hole, &proof))?;
             let end = limit
                 .unwrap_or_else(|| segment.limit())
                 .min(segment.limit());
-            match resume(segment, hole.lsn + 8, end)? {
+            match resume(&mut Window::new(segment), segment, hole.lsn + 8, end)? {
                 Some(lsn) => at = lsn,
                 None => {
                     // Whatever was there, it reached up to here.
@@ -140,6 +136,22 @@ impl Inspection {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    fn damage(&self, segment: &Segment, hole: &Hole, proof: &str) -> Finding {
+        let offset = segment.offset(hole.lsn);
+        let mut detail = format!("{}, but {proof}", hole.detail);
+        let checkpoint = self.checkpoint.as_ref().map_or(0, |(entry, _)| entry.lsn);
+        let is_needed = hole.lsn >= checkpoint.min(self.sealed());
+        if !is_needed {
+            detail += "; it is sealed as far as it can be read, and the newest checkpoint does without it";
+        }
+        Finding {
+            lsn: Some(hole.lsn),
+            stream: stream_at(segment, hole.lsn),
+            acknowledged: is_needed,
+            ..Finding::damage(segment.path.clone(), offset, detail)
         }
     }
 
@@ -167,16 +179,6 @@ fn show(see: &mut See<'_>, finding: Finding) -> Result<(), OpenError> {
     see(Seen::Finding(finding)).map_err(|detail| OpenError::Replay { lsn, detail })
 }
 
-fn damage(segment: &Segment, hole: &Hole, proof: &str) -> Finding {
-    let offset = segment.offset(hole.lsn);
-    let detail = format!("{}, but {proof}", hole.detail);
-    Finding {
-        lsn: Some(hole.lsn),
-        stream: stream_at(segment, hole.lsn),
-        ..Finding::damage(segment.path.clone(), offset, detail)
-    }
-}
-
 fn torn(segment: &Segment, hole: &Hole, bytes: u64) -> Finding {
     let detail = format!(
         "{bytes} bytes of a write that did not finish: {}",
@@ -188,46 +190,4 @@ fn torn(segment: &Segment, hole: &Hole, bytes: u64) -> Finding {
         lsn: Some(hole.lsn),
         ..Finding::damage(segment.path.clone(), segment.offset(hole.lsn), detail)
     }
-}
-
-/// The first LSN from `from` on, below `end`, where a group or a frame verifies.
-fn resume(segment: &Segment, from: Lsn, end: Lsn) -> Result<Option<Lsn>, OpenError> {
-    let (mut window, mut whole) = (Window::new(segment), Window::new(segment));
-    let mut at = from;
-    while at + GROUP_HEAD as u64 <= end {
-        let span = (SPAN as u64).min(end - at) as usize;
-        let Some(bytes) = window.get(segment.offset(at), span)? else {
-            break;
-        };
-        for step in (0..=span - GROUP_HEAD).step_by(8) {
-            let (bytes, lsn) = (&bytes[step..], at + step as u64);
-            let is_group = bytes.starts_with(&GROUP_MAGIC.to_le_bytes())
-                && GroupHead::decode(bytes, segment.birth.salt)
-                    .is_some_and(|head| head.start == lsn);
-            if is_group || (u64_at(bytes, 8) == lsn && is_frame(segment, &mut whole, lsn, end)?) {
-                return Ok(Some(lsn));
-            }
-        }
-        // Spans overlap by a header, so that none is missed between two.
-        at += ((span - GROUP_HEAD) / 8 * 8 + 8) as u64;
-    }
-    Ok(None)
-}
-
-fn is_frame(
-    segment: &Segment,
-    window: &mut Window<'_>,
-    lsn: Lsn,
-    end: Lsn,
-) -> Result<bool, OpenError> {
-    let offset = segment.offset(lsn);
-    let outline = window.get(offset, frame::HEAD)?.map(Outline::read);
-    let Some(Ok(outline)) = outline else {
-        return Ok(false);
-    };
-    if outline.whole() as u64 > end - lsn {
-        return Ok(false);
-    }
-    let bytes = window.get(offset, outline.whole())?;
-    Ok(bytes.is_some_and(|bytes| frame::decode(bytes, lsn, seed(segment.birth.salt)).is_ok()))
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::codec::Undecodable;
 use crate::error::{During, Failure, OpenError, ReadError};
 use crate::fs::{FsFile, Open};
@@ -14,7 +16,9 @@ use crate::sealed::damage::Damage;
 use crate::sealed::extent::Extent;
 use crate::sealed::extents::Extents;
 use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, VERSION, block_crc};
+use crate::sealed::lost::Losses;
 use crate::sealed::marks::Marks;
+use crate::tenancy::Tenancy;
 
 /// Bytes read ahead of a look into the marks.
 const LOOK: usize = 4 << 10;
@@ -41,6 +45,10 @@ pub(crate) struct SealedFile {
     /// session wrote.
     stuck: AtomicU64,
     pub(super) damage: Damage,
+    /// What was damaged in the log before it was sealed.
+    lost: Losses,
+    /// What of that somebody may still ask for, as far as is known.
+    missed: Mutex<Losses>,
 }
 
 /// Bytes of a sealed file that are not what was written.
@@ -100,20 +108,15 @@ impl SealedFile {
             Undecodable::Damaged { offset, detail } => damaged(at + offset, &detail),
             version => version.into_open(&path, VERSION),
         };
-        let expected = Header {
-            number: entry.number,
-            from: entry.from,
-            to: entry.to,
-        };
-        let header = if headed {
-            Header::decode(&read(0, HEADER)?).map_err(|wrong| within(0, wrong))?
-        } else {
-            expected
+        let header = match headed {
+            true => Some(Header::decode(&read(0, HEADER)?).map_err(|wrong| within(0, wrong))?),
+            false => None,
         };
         let trailer_at = len - TRAILER;
         let trailer = Trailer::decode(&read(trailer_at, TRAILER)?)
             .map_err(|wrong| within(trailer_at, wrong))?;
-        if (header, trailer.number) != (expected, entry.number) {
+        let expected = Header::of(entry, trailer.lost);
+        if header.is_some_and(|header| header != expected) || trailer.number != entry.number {
             return Err(damaged(
                 16,
                 "this is another sealed file than the manifest lists",
@@ -152,6 +155,8 @@ impl SealedFile {
             live: AtomicU64::new(trailer.data),
             stuck: AtomicU64::new(0),
             damage: Damage::default(),
+            missed: Mutex::new(footer.lost.clone()),
+            lost: footer.lost,
         }
     }
 
@@ -194,6 +199,27 @@ impl SealedFile {
 
     pub(crate) fn set_stuck_bytes(&self, bytes: u64) {
         self.stuck.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What it should have and has not.
+    pub(crate) fn lost(&self) -> &Losses {
+        &self.lost
+    }
+
+    /// What of that is alive, as [`Sealed::weigh`](super::Sealed::weigh) last found.
+    pub(crate) fn missed(&self) -> Losses {
+        self.missed.lock().clone()
+    }
+
+    pub(super) fn weigh_losses(&self, tenancy: &dyn Tenancy) {
+        if !self.lost.is_empty() {
+            *self.missed.lock() = self.lost.alive(tenancy);
+        }
+    }
+
+    /// Whether anything in it, or that should be in it, is alive, as far as is known.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.live_bytes() > 0 || !self.missed.lock().is_empty()
     }
 
     /// Length of the body: data and marks.

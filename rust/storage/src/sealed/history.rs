@@ -1,5 +1,7 @@
 //! The history of all streams: what the open sealed files hold together.
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -43,6 +45,8 @@ pub(crate) struct SealedFigures {
     pub(crate) blocks_verified: u64,
     /// Files in which something did not verify.
     pub(crate) damaged_files: u64,
+    /// Payload bytes that were damaged before they were sealed, and that somebody may still ask for.
+    pub(crate) lost_bytes: u64,
 }
 
 /// The files in LSN order: what a stream has in a later one has higher positions.
@@ -154,7 +158,7 @@ impl Sealed {
         let files = self.files();
         let mut extents = extents(&files, stream, from);
         let Some((file, first)) = extents.next().filter(|(_, extent)| extent.holds(from)) else {
-            return Ok(nothing);
+            return not_lost(&files, stream, from).map(|()| nothing);
         };
         // The disk reads them while it is found out where they end.
         let likely = from.saturating_add(max_bytes as u64).min(to);
@@ -211,7 +215,7 @@ impl Sealed {
                 let event = file.event(&extent, position)?;
                 Ok(Some((event.start, event.end)))
             }
-            _ => Ok(None),
+            _ => not_lost(&files, stream, position).map(|()| None),
         }
     }
 
@@ -241,7 +245,7 @@ impl Sealed {
             .next()
             .filter(|(_, extent)| extent.holds(frame.position))
         else {
-            return Ok(None);
+            return not_lost(&files, frame.stream, frame.position).map(|()| None);
         };
         let len = u64::from(frame.len);
         let at = extent.data_at + (frame.position - extent.start);
@@ -273,8 +277,18 @@ impl Sealed {
             }
             file.set_live_bytes(live);
             file.weigh_damage(tenancy);
+            file.weigh_losses(tenancy);
         }
         Ok(())
+    }
+
+    /// The segments in which lay what is lost and alive, as far as is known.
+    pub(crate) fn hurt_segments(&self) -> BTreeSet<u64> {
+        let files = self.files();
+        files
+            .iter()
+            .flat_map(|file| file.missed().segments())
+            .collect()
     }
 
     /// Figures now.
@@ -289,7 +303,19 @@ impl Sealed {
                 extents: sum.extents + file.extents().len() as u64,
                 blocks_verified: sum.blocks_verified + file.blocks_verified(),
                 damaged_files: sum.damaged_files + u64::from(file.is_damaged()),
+                lost_bytes: sum.lost_bytes + file.missed().bytes(),
             })
+    }
+}
+
+/// Refuses what is known to be lost.
+fn not_lost(files: &Files, stream: u64, position: u64) -> Result<(), ReadError> {
+    let lost = files
+        .iter()
+        .find_map(|file| file.lost().at(stream, position).map(|part| (file, part)));
+    match lost {
+        Some((file, part)) => Err(part.refusal(file.path().parent().unwrap_or(Path::new("")))),
+        None => Ok(()),
     }
 }
 

@@ -43,6 +43,8 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
+    use crate::Lsn;
+    use crate::tenancy::Held;
 
     /// Every third stream is gone, the others live from ten times their number on.
     #[derive(Default)]
@@ -62,6 +64,8 @@ mod tests {
             self.asked.lock().push(streams.len());
             out.extend(streams.iter().map(|stream| third(*stream)));
         }
+
+        fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
     }
 
     #[test]
@@ -84,6 +88,8 @@ mod tests {
 
     impl Tenancy for Silent {
         fn live(&self, _: &[u64], _: &mut Vec<Live>) {}
+
+        fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
     }
 
     #[test]

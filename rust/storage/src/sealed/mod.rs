@@ -13,10 +13,12 @@ mod file;
 mod history;
 mod layout;
 mod liveness;
+mod lost;
 mod marks;
 #[cfg(test)]
 pub(crate) mod model;
 mod part;
+mod past;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -28,10 +30,12 @@ pub(crate) use extent::Extent;
 pub(crate) use file::{Flaw, SealedFile};
 pub use history::History;
 pub(crate) use history::{Sealed, SealedFigures};
-pub(crate) use layout::{HEADER, Header};
+pub(crate) use layout::{HEADER, Header, TRAILER, Trailer, VERSION};
 pub(crate) use liveness::Lives;
+pub(crate) use lost::{Losses, Lost};
 pub(crate) use marks::Marks;
 pub use part::{Chunk, FilePart, Piece, Ready};
+pub(crate) use past::{Passed, seal_past};
 pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};
 pub(crate) use writer::{SealedWriter, WriteError};
@@ -41,6 +45,7 @@ pub(crate) use writer::{SealedWriter, WriteError};
 pub(crate) mod fuzzing {
     pub(crate) use super::extent::{EXTENT, Extent};
     pub(crate) use super::layout::{BLOCK, Footer, Header, Trailer, block_crc};
+    pub(crate) use super::lost::LOST;
     pub(crate) use super::marks::plain::Plain;
 }
 

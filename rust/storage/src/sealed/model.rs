@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use crate::Lsn;
 use crate::frame::FrameRef;
 use crate::fs::{Fs, Open, SimFs};
 use crate::home::Home;
 use crate::sealed::{Sealed, SealedEntry, SealedFile, SealedWriter, Throttle};
-use crate::tenancy::{EverythingAlive, Live, Tenancy};
+use crate::tenancy::{EverythingAlive, Held, Live, Tenancy};
 
 /// Some events of equal length of one stream.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +47,8 @@ impl Tenancy for Floors {
         };
         out.extend(streams.iter().map(live));
     }
+
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 /// What is left of some streams; the rest lives.
@@ -92,6 +95,8 @@ impl Tenancy for Leftovers {
         let live = |stream| self.0.get(stream).cloned().unwrap_or(Live::ALL);
         out.extend(streams.iter().map(live));
     }
+
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 /// The bounds of every event of every stream.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::Lsn;
 use crate::cold;
 use crate::error::{Failure, OpenError, ReadError, Trouble};
-use crate::frame::FrameRef;
+use crate::frame::{Frame, FrameRef};
 use crate::home::Home;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::Lives;
+use crate::sealed::lost::Losses;
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::sealed::writer::{SealedWriter, WriteError};
 use crate::segment::Segment;
@@ -38,6 +39,14 @@ impl From<Failure> for SealError {
     }
 }
 
+/// What is to be sealed of a segment.
+#[derive(Default)]
+pub(super) struct Collected {
+    events: Vec<Event>,
+    /// Payloads, but for those that are read again.
+    copies: Vec<u8>,
+}
+
 /// An event of the segment.
 struct Event {
     stream: u64,
@@ -60,37 +69,61 @@ pub(crate) fn seal(
     tenancy: &dyn Tenancy,
     throttle: &Throttle,
 ) -> Result<Option<SealedFile>, SealError> {
-    let (mut events, copies) = collect(segment, end)?;
-    throttle.check()?;
-    events.sort_unstable_by_key(|event| (event.stream, event.position, event.lsn));
-    let stuck = keep_alive(&mut events, tenancy);
-    if events.is_empty() {
-        return Ok(None);
-    }
-    let written = write(home, segment, end, number, &events, &copies, throttle);
-    if written.is_err() {
-        // A left-over is removed at the next start, if not now.
-        home.remove(&home.sealed(number)).ok();
-    }
-    if let Ok(Some(file)) = &written {
-        file.set_stuck_bytes(stuck);
-    }
-    written
+    let collected = collect(segment, end)?;
+    let target = Target {
+        home,
+        number,
+        throttle,
+    };
+    target.write_alive(segment, end, collected, Losses::default(), tenancy)
 }
 
-/// Everything with a payload in the segment, verified.
-fn collect(segment: &Arc<Segment>, end: Lsn) -> Result<(Vec<Event>, Vec<u8>), SealError> {
-    let mut events = Vec::new();
-    let mut copies = Vec::new();
-    let walked = walk(segment, segment.base, Some(end), &mut |frame| {
+/// Where a sealed file is to be written.
+pub(super) struct Target<'t> {
+    pub(super) home: &'t Home,
+    pub(super) number: u64,
+    pub(super) throttle: &'t Throttle,
+}
+
+impl Target<'_> {
+    /// Writes what is alive of what was collected of `segment`, and notes what is lost of it.
+    pub(super) fn write_alive(
+        &self,
+        segment: &Arc<Segment>,
+        end: Lsn,
+        Collected { mut events, copies }: Collected,
+        lost: Losses,
+        tenancy: &dyn Tenancy,
+    ) -> Result<Option<SealedFile>, SealError> {
+        self.throttle.check()?;
+        events.sort_unstable_by_key(|event| (event.stream, event.position, event.lsn));
+        let stuck = keep_alive(&mut events, tenancy);
+        if events.is_empty() && lost.is_empty() {
+            return Ok(None);
+        }
+        let written = self.write(segment, end, &events, &copies, lost);
+        if written.is_err() {
+            // A left-over is removed at the next start, if not now.
+            self.home.remove(&self.home.sealed(self.number)).ok();
+        }
+        if let Ok(Some(file)) = &written {
+            file.set_stuck_bytes(stuck);
+        }
+        written
+    }
+}
+
+impl Collected {
+    /// Takes a frame that verifies.
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
         if frame.payload.is_empty() {
-            return Ok(());
+            return;
         }
-        let copy = (frame.payload.len() <= COPIED).then_some(copies.len());
+        let copy = (frame.payload.len() <= COPIED).then_some(self.copies.len());
         if copy.is_some() {
-            copies.extend_from_slice(frame.payload);
+            self.copies.extend_from_slice(frame.payload);
         }
-        events.push(Event {
+        self.events.push(Event {
             stream: frame.head.stream,
             position: frame.head.position,
             // A frame's payload length has four bytes.
@@ -98,18 +131,30 @@ fn collect(segment: &Arc<Segment>, end: Lsn) -> Result<(Vec<Event>, Vec<u8>), Se
             lsn: frame.lsn,
             copy,
         });
+    }
+}
+
+/// Everything with a payload in the segment, verified.
+fn collect(segment: &Arc<Segment>, end: Lsn) -> Result<Collected, SealError> {
+    let mut collected = Collected::default();
+    let walked = walk(segment, segment.base, Some(end), &mut |frame| {
+        collected.take(&frame);
         Ok(())
     });
-    match walked {
-        Ok(walked) => match walked.stop {
-            Stop::End => Ok((events, copies)),
-            Stop::Hole(hole) => Err(damaged(segment, hole.lsn, &hole.detail)),
-        },
-        Err(OpenError::Io { file, source }) => Err(SealError::Damaged(ReadError::Io {
+    match walked.map_err(|error| unread(segment, error))?.stop {
+        Stop::End => Ok(collected),
+        Stop::Hole(hole) => Err(damaged(segment, hole.lsn, &hole.detail)),
+    }
+}
+
+/// Why a segment could not be walked.
+pub(super) fn unread(segment: &Segment, error: OpenError) -> SealError {
+    match error {
+        OpenError::Io { file, source } => SealError::Damaged(ReadError::Io {
             file,
             detail: source.to_string(),
-        })),
-        Err(other) => Err(damaged(segment, segment.base, &other.to_string())),
+        }),
+        other => damaged(segment, segment.base, &other.to_string()),
     }
 }
 
@@ -130,45 +175,47 @@ fn keep_alive(events: &mut Vec<Event>, tenancy: &dyn Tenancy) -> u64 {
     stuck
 }
 
-fn write(
-    home: &Home,
-    segment: &Arc<Segment>,
-    end: Lsn,
-    number: u64,
-    events: &[Event],
-    copies: &[u8],
-    throttle: &Throttle,
-) -> Result<Option<SealedFile>, SealError> {
-    let sort = |error: WriteError| match error {
-        WriteError::Cancelled(cancelled) => SealError::Cancelled(cancelled),
-        WriteError::Failed(failure) => failure.into(),
-        disorder @ WriteError::Disorder { .. } => {
-            damaged(segment, segment.base, &disorder.to_string())
-        }
-    };
-    let mut writer =
-        SealedWriter::create(home, number, segment.base, end, throttle).map_err(sort)?;
-    for event in events {
-        let copy = event
-            .copy
-            .and_then(|at| copies.get(at..at + event.len as usize));
-        let written = if let Some(copy) = copy {
-            writer.event(event.stream, event.position, copy)
-        } else {
-            let frame = FrameRef {
-                lsn: event.lsn,
-                stream: event.stream,
-                position: event.position,
-                len: event.len,
-            };
-            let payload = cold::read(&[(Arc::clone(segment), frame)])?;
-            writer
-                .announce(event.stream, event.position, event.len.into())
-                .and_then(|()| payload.iter().try_for_each(|part| writer.data(part)))
+impl Target<'_> {
+    fn write(
+        &self,
+        segment: &Arc<Segment>,
+        end: Lsn,
+        events: &[Event],
+        copies: &[u8],
+        lost: Losses,
+    ) -> Result<Option<SealedFile>, SealError> {
+        let sort = |error: WriteError| match error {
+            WriteError::Cancelled(cancelled) => SealError::Cancelled(cancelled),
+            WriteError::Failed(failure) => failure.into(),
+            disorder @ WriteError::Disorder { .. } => {
+                damaged(segment, segment.base, &disorder.to_string())
+            }
         };
-        written.map_err(sort)?;
+        let (number, lsns) = (self.number, (segment.base, end));
+        let mut writer = SealedWriter::create_without(self.home, number, lsns, lost, self.throttle)
+            .map_err(sort)?;
+        for event in events {
+            let copy = event
+                .copy
+                .and_then(|at| copies.get(at..at + event.len as usize));
+            let written = if let Some(copy) = copy {
+                writer.event(event.stream, event.position, copy)
+            } else {
+                let frame = FrameRef {
+                    lsn: event.lsn,
+                    stream: event.stream,
+                    position: event.position,
+                    len: event.len,
+                };
+                let payload = cold::read(&[(Arc::clone(segment), frame)])?;
+                writer
+                    .announce(event.stream, event.position, event.len.into())
+                    .and_then(|()| payload.iter().try_for_each(|part| writer.data(part)))
+            };
+            written.map_err(sort)?;
+        }
+        writer.finish(self.home).map_err(sort)
     }
-    writer.finish(home).map_err(sort)
 }
 
 fn damaged(segment: &Segment, lsn: Lsn, detail: &str) -> SealError {

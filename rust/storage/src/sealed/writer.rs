@@ -12,6 +12,7 @@ use crate::sealed::SealedEntry;
 use crate::sealed::extents::Extents;
 use crate::sealed::file::SealedFile;
 use crate::sealed::layout::{BLOCK, Footer, HEADER, Header, TRAILER, Trailer, block_crc};
+use crate::sealed::lost::Losses;
 use crate::sealed::marks::MarksBuilder;
 use crate::sealed::throttle::{Cancelled, Throttle};
 
@@ -57,6 +58,7 @@ pub(crate) struct SealedWriter<'p> {
     marks: Vec<u8>,
     events: u64,
     streams: u64,
+    lost: Losses,
 }
 
 impl<'p> SealedWriter<'p> {
@@ -68,10 +70,27 @@ impl<'p> SealedWriter<'p> {
         to: Lsn,
         throttle: &'p Throttle,
     ) -> Result<Self, WriteError> {
+        Self::create_without(home, number, (from, to), Losses::default(), throttle)
+    }
+
+    /// The same for a part of the log of which something is lost.
+    pub(crate) fn create_without(
+        home: &Home,
+        number: u64,
+        (from, to): (Lsn, Lsn),
+        lost: Losses,
+        throttle: &'p Throttle,
+    ) -> Result<Self, WriteError> {
         throttle.check()?;
         let path = home.sealed(number);
         let file = home.create(&path)?;
-        let header = Header { number, from, to };
+        let entry = SealedEntry {
+            number,
+            from,
+            to,
+            bytes: 0,
+        };
+        let header = Header::of(&entry, lost.len() as u64);
         file.write_all_at(&mut [IoSlice::new(&header.encode())], 0)
             .during("write", &path)?;
         Ok(Self {
@@ -89,6 +108,7 @@ impl<'p> SealedWriter<'p> {
             marks: Vec::new(),
             events: 0,
             streams: 0,
+            lost,
         })
     }
 
@@ -157,10 +177,11 @@ impl<'p> SealedWriter<'p> {
         self.flushed + self.buffer.len() as u64
     }
 
-    /// Writes the rest and syncs the file (not its directory); `None` when there was no event, and no file is left.
+    /// Writes the rest and syncs the file (not its directory); `None` when there was no event and nothing is lost, and
+    /// no file is left.
     pub(crate) fn finish(mut self, home: &Home) -> Result<Option<SealedFile>, WriteError> {
         self.close_extent();
-        if self.extents.is_empty() {
+        if self.extents.is_empty() && self.lost.is_empty() {
             home.remove(&self.path)?;
             return Ok(None);
         }
@@ -178,6 +199,7 @@ impl<'p> SealedWriter<'p> {
         let footer = Footer {
             crcs: std::mem::take(&mut self.crcs),
             extents: std::mem::take(&mut self.extents),
+            lost: std::mem::take(&mut self.lost),
         };
         let mut end = footer.encode();
         let trailer = Trailer {
@@ -188,6 +210,7 @@ impl<'p> SealedWriter<'p> {
             events: self.events,
             streams: self.streams,
             footer_crc: crc32c::crc32c(&end),
+            lost: footer.lost.len() as u64,
         };
         end.extend_from_slice(&trailer.encode());
         let bytes = HEADER + self.flushed + end.len() as u64;

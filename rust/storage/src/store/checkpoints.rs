@@ -73,7 +73,12 @@ impl CheckpointWriter {
         };
         let inner = &*self.store.inner;
         match inner.swap_checkpoint(self.lsn, file) {
-            Ok(true) => inner.recycle(),
+            Ok(true) => {
+                if inner.sealer.halted().is_some() {
+                    inner.wal.filled().ring();
+                }
+                inner.recycle()
+            }
             Ok(false) => {
                 inner.remove_checkpoint(self.number);
                 Ok(())

@@ -1,5 +1,6 @@
 //! What makes a log that was replayed ready for appends.
 
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::sync::Arc;
 
@@ -14,7 +15,9 @@ impl FileWal {
     /// is a reserve.
     ///
     /// Segments that hold nothing are given up, so that no two begin at the same LSN.
-    pub(crate) fn start(&self, found: &Replayed) -> Result<(), OpenError> {
+    ///
+    /// Of segments that an earlier session gave up, those numbered `hurt` are kept aside for people.
+    pub(crate) fn start(&self, found: &Replayed, hurt: &BTreeSet<u64>) -> Result<(), OpenError> {
         let end = found.end;
         self.write_again(found.proven, end)?;
         self.tail.lock().end = end;
@@ -40,7 +43,7 @@ impl FileWal {
             }
             Err(trouble) => return Err(trouble.into()),
         }
-        self.adopt_orphans()?;
+        self.adopt_orphans(hurt)?;
         // The small one first: it is what a nearly full disk needs most.
         let prepared = self.reserves.prepare_small(|_| {});
         match prepared.and_then(|()| self.reserves.prepare(0, |_| {})) {
@@ -79,10 +82,32 @@ impl FileWal {
             .during("fdatasync", &segment.path)?)
     }
 
+    /// Puts a segment that the manifest does not list any more aside when it is one of those `hurt`; `false` otherwise.
+    ///
+    /// Should that fail, it is tried again at the next start.
+    pub(super) fn keep_aside(&self, number: u64, hurt: &BTreeSet<u64>) -> bool {
+        if !hurt.contains(&number) {
+            return false;
+        }
+        match self.home.set_aside(number) {
+            Ok(path) => tracing::warn!(file = %path.display(), "a damaged segment is kept here"),
+            Err(failure) => tracing::warn!(%failure, "a damaged segment stays where it was"),
+        }
+        true
+    }
+
     /// Reuses or removes files that the manifest in force does not list.
-    fn adopt_orphans(&self) -> Result<(), OpenError> {
+    fn adopt_orphans(&self, hurt: &BTreeSet<u64>) -> Result<(), OpenError> {
         let listing = self.home.list()?;
-        let left = listing.unlisted(&self.home, &self.manifest.snapshot());
+        let mut left = listing.unlisted(&self.home, &self.manifest.snapshot());
+        for number in hurt {
+            let path = self.home.segment(*number);
+            let count = left.segments.len();
+            left.segments.retain(|other| *other != path);
+            if left.segments.len() < count {
+                self.keep_aside(*number, hurt);
+            }
+        }
         self.reserves.adopt(left.segments);
         let old = left.checkpoints.into_iter().chain(left.sealed);
         for path in old.chain(left.left_over) {

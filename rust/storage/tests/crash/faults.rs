@@ -132,7 +132,8 @@ impl Run<'_> {
             },
             Step::Settle => session.settle(),
             // What a fault does to compaction, `Compact` shows; waiting at every fault would take long.
-            Step::Tidy | Step::Merged => {}
+            Step::Tidy | Step::Merged | Step::Sealed => {}
+            Step::Damage(_) => {}
             Step::Close => {
                 session.store.close()?;
                 return Ok(true);

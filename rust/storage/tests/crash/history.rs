@@ -1,6 +1,6 @@
 //! What a workload did, and what of it a disk must still show after a power cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -64,6 +64,8 @@ pub enum What {
     Hollowed(Lsn, Lsn),
     /// Streams up to this number are gone for good.
     Gone(u64),
+    /// The frame at this LSN is damaged.
+    Hurt(Lsn),
     /// A recovery found the log to end here: frames beyond are gone for good.
     Cut(Lsn),
 }
@@ -89,6 +91,8 @@ pub struct Expected {
     pub hollows: Vec<(Lsn, Lsn)>,
     /// Streams up to this number are gone.
     pub gone: u64,
+    /// Frames at these LSNs may be damaged.
+    pub hurt: BTreeSet<Lsn>,
     /// The oldest that may be found comes first.
     pub checkpoints: Vec<Option<(Lsn, Bytes)>>,
     /// Those before, which may be found when a newer one is damaged.
@@ -104,6 +108,7 @@ impl Default for Expected {
             dropped: 0,
             hollows: Vec::new(),
             gone: 0,
+            hurt: BTreeSet::new(),
             checkpoints: vec![None],
             older: Vec::new(),
         }
@@ -188,6 +193,7 @@ impl Expected {
             What::Dropped(lsn) => self.dropped = self.dropped.max(*lsn),
             What::Hollowed(from, to) => self.hollows.push((*from, *to)),
             What::Gone(stream) => self.gone = self.gone.max(*stream),
+            What::Hurt(lsn) => _ = self.hurt.insert(*lsn),
             What::Cut(end) => self.frames.retain(|event| event.end <= *end),
         }
     }

@@ -134,6 +134,35 @@ fn no_power_cut_while_the_stores_own_thread_merges_loses_what_was_acknowledged()
 }
 
 #[test]
+fn no_power_cut_while_the_log_is_sealed_past_damage_loses_or_confuses_anything_else() {
+    let mut steps = vec![];
+    for sixteenths in [1, 8, 16] {
+        // Damaged below the checkpoint, in a segment that is not full.
+        steps.extend([
+            Step::Push(vec![900; 6]),
+            Step::Commit,
+            Step::Checkpoint(100),
+        ]);
+        steps.extend([Step::Damage(2), Step::Damage(4)]);
+        // Sealed once there is a checkpoint behind it, given up at the one after that.
+        steps.extend([Step::Push(vec![1900; 8]), Step::Commit, Step::Settle]);
+        steps.extend([Step::Checkpoint(100), Step::Sealed, Step::Checkpoint(100)]);
+        // Merged with what is lost, and without once that is dead.
+        steps.extend([Step::Push(vec![700; 3]), Step::Commit, Step::Compact]);
+        steps.extend([Step::Kill, Step::Drop(sixteenths), Step::Compact]);
+        steps.push(Step::Checkpoint(100));
+    }
+    let options = small(Durability::Sync);
+    let workload = Workload { options, steps };
+    let diary = workload.run(&|sim| Arc::new(sim)).unwrap();
+    let hurt = diary.history.lock().at(usize::MAX).hurt;
+    assert_eq!(hurt.len(), 6);
+    let tally = sweep(&diary, THOROUGHNESS).unwrap();
+    assert!(tally.images > 500 && tally.sealed > 200, "{tally:?}");
+    assert!(tally.lossy > 50, "nothing was lost: {tally:?}");
+}
+
+#[test]
 fn without_sync_a_power_cut_leaves_a_beginning_of_what_was_written() {
     let tally = sweep_all(4, Durability::None);
     assert!(tally.images > 1000 && tally.torn > 25, "{tally:?}");

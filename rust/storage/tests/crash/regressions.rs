@@ -164,6 +164,30 @@ fn a_sync_that_failed_is_not_made_good_by_one_that_did_nothing() {
 }
 
 #[test]
+fn a_directory_sync_that_found_no_space_is_relied_upon_by_nobody() {
+    let options = small(Durability::Sync);
+    for nth in 0..8 {
+        let sim = SimFs::recording();
+        let diary = Diary::new(&sim, &options, History::default());
+        let mut session = Session::open(Arc::new(sim.clone()), diary.clone(), &options).unwrap();
+        for len in [3000, 3000] {
+            session.push(len).unwrap();
+        }
+        session.commit().unwrap();
+        sim.inject(Fault {
+            class: OpClass::SyncDir,
+            after: nth,
+            times: 1,
+            kind: FaultKind::NoSpace,
+        });
+        session.compact().ok();
+        drop(session);
+        sim.heal();
+        sweep(&diary, THOROUGHNESS).unwrap_or_else(|wrong| panic!("sync {nth}: {wrong}"));
+    }
+}
+
+#[test]
 fn files_left_by_a_dying_process_are_never_taken_for_segments_in_use() {
     let options = small(Durability::Sync);
     let sim = SimFs::recording();

@@ -1,16 +1,18 @@
 //! A store in use on a simulated disk, with everything it does noted in a history.
 
 use std::collections::BTreeMap;
+use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use durastream_storage::fs::{Fs, SimFs};
+use durastream_storage::fs::{Fs, Open, SimFs};
+use durastream_storage::inspect::Inspection;
 use durastream_storage::{
-    CommitError, CommitObserver, CompactError, Durability, Frame, FrameHead, FrameProducer, Live,
-    Lsn, OpenError, PushError, ReadError, Recovering, Store, StoreOptions, Tenancy,
+    CommitError, CommitObserver, CompactError, Durability, Frame, FrameHead, FrameProducer, Held,
+    Live, Lsn, OpenError, PushError, ReadError, Recovering, Store, StoreOptions, Tenancy,
 };
 use parking_lot::Mutex;
 
@@ -65,16 +67,30 @@ struct Tenants {
     lives: BTreeMap<u64, Live>,
 }
 
-struct Landlord(Mutex<Tenants>);
+struct Landlord {
+    tenants: Mutex<Tenants>,
+    diary: Diary,
+}
 
 impl Tenancy for Landlord {
     fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
-        let tenants = self.0.lock();
+        let tenants = self.tenants.lock();
         let live = |stream: &u64| match *stream > tenants.gone {
             true => tenants.lives.get(stream).cloned().unwrap_or(Live::ALL),
             false => Live::NOTHING,
         };
         out.extend(streams.iter().map(live));
+    }
+
+    fn within(&self, from: Lsn, to: Lsn, out: &mut Vec<Held>) {
+        let frames = self.diary.history.lock().at(usize::MAX).frames;
+        let within = frames.iter().filter(|it| (from..to).contains(&it.lsn));
+        let with_payload = within.filter(|it| !it.payload.is_empty());
+        out.extend(with_payload.map(|it| Held {
+            stream: it.stream,
+            start: it.position,
+            end: tail(it).1,
+        }));
     }
 }
 
@@ -162,10 +178,14 @@ impl Session {
         let gone = expected.gone;
         // What recovery showed is all there is now.
         expected.frames.clone_from(&frames);
-        let landlord = Arc::new(Landlord(Mutex::new(Tenants {
+        let tenants = Tenants {
             gone,
             lives: expected.lives(),
-        })));
+        };
+        let landlord = Arc::new(Landlord {
+            tenants: Mutex::new(tenants),
+            diary: diary.clone(),
+        });
         recovering.set_tenancy(landlord.clone());
         let store = recovering.start(observer).map_err(Wrong::Open)?;
         let end = frames.last().map_or(0, |event| event.end);
@@ -290,7 +310,7 @@ impl Session {
         let mut expected = self.diary.history.lock().at(usize::MAX);
         let durable = self.store.durable();
         expected.frames.retain(|event| event.end <= durable);
-        let mut tenants = self.landlord.0.lock();
+        let mut tenants = self.landlord.tenants.lock();
         tenants.gone = self.gone;
         tenants.lives = expected.lives();
     }
@@ -319,6 +339,16 @@ impl Session {
         }
     }
 
+    /// Waits until the store's own thread has sealed everything that is full.
+    pub fn sealed(&self) {
+        let begun = Instant::now();
+        while self.store.stats().sealing_backlog > 0 {
+            let stats = self.store.stats();
+            assert!(begun.elapsed() < PATIENCE, "not sealed: {stats:?}");
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+
     /// Waits until the store's own thread has merged files, or a moment without.
     pub fn tidy(&self) {
         let before = self.store.stats().compactions;
@@ -343,7 +373,14 @@ impl Session {
         let expected = self.diary.history.lock().at(usize::MAX);
         let durable = self.store.durable();
         let needed = |event: &&Event| expected.is_needed(event) && event.end <= durable;
-        let events: Vec<&Event> = self.frames.iter().filter(needed).collect();
+        let (hurt, events): (Vec<&Event>, Vec<&Event>) = self
+            .frames
+            .iter()
+            .filter(needed)
+            .partition(|event| expected.hurt.contains(&event.lsn));
+        for event in hurt {
+            self.read_hurt(event)?;
+        }
         let references: Vec<_> = events.iter().map(|event| event.reference()).collect();
         let payloads = self.store.read(&references).map_err(|e| e.to_string())?;
         let mut pairs = events.iter().zip(&payloads);
@@ -362,6 +399,49 @@ impl Session {
             self.read_history(events).map_err(|e| e.to_string())??;
         }
         Ok(())
+    }
+
+    /// Reads an event that may be damaged: it is refused as such or as it was, by its frame and by its position.
+    fn read_hurt(&self, event: &Event) -> Result<(), String> {
+        let (stream, behind) = tail(event);
+        let by_frame = self.store.read(&[event.reference()]);
+        let mut reads = vec![by_frame.map(|found| found.concat())];
+        if event.end <= self.store.sealed() && !event.payload.is_empty() {
+            let page = self
+                .store
+                .history(stream, event.position, behind, usize::MAX);
+            reads.push(page.map(|page| page.chunks.concat()));
+        }
+        for read in reads {
+            match read {
+                Ok(bytes) if bytes == event.payload => {}
+                Err(ReadError::Damaged { .. }) => {}
+                other => return Err(format!("{event:?}, which was damaged, is {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Flips a bit of the payload of the `nth` frame where it lies in the log, if it is there and has one.
+    pub fn damage(&self, nth: usize) {
+        let Some(event) = self.frames.get(nth) else {
+            return;
+        };
+        let fs: Arc<dyn Fs> = Arc::new(self.diary.sim.clone());
+        let inspection = Inspection::open(Arc::clone(&fs), Path::new(DIR)).unwrap();
+        let segments = inspection.segments();
+        let Some(segment) = segments.iter().rfind(|it| it.base <= event.lsn) else {
+            return;
+        };
+        // The payload ends within 8 bytes of the frame's end.
+        let at = 4096 + event.end - 8 - segment.base;
+        self.diary.note(What::Hurt(event.lsn));
+        let file = fs.open(&segment.file, Open::Write).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        byte[0] ^= 4;
+        file.write_all_at(&mut [IoSlice::new(&byte)], at).unwrap();
+        file.sync_data().unwrap();
     }
 
     /// Reads the sealed events of a stream by position.

@@ -34,6 +34,8 @@ pub struct Tally {
     pub kept: u64,
     /// Images with sealed files.
     pub sealed: u64,
+    /// Images with something that was damaged before it was sealed.
+    pub lossy: u64,
     /// Images of a disk on which files were being merged.
     pub compacting: u64,
     /// Those of them of which the recovery was cut at every operation.
@@ -55,6 +57,7 @@ impl std::ops::AddAssign for Tally {
         self.lost += other.lost;
         self.kept += other.kept;
         self.sealed += other.sealed;
+        self.lossy += other.lossy;
         self.compacting += other.compacting;
         self.recoveries += other.recoveries;
         self.compactions += other.compactions;
@@ -134,6 +137,7 @@ fn check(image: &SimFs, expected: &Expected, deep: bool) -> Result<Tally, String
         lost: (found.len() < expected.frames.len()).into(),
         kept: (end > expected.acknowledged).into(),
         sealed: (session.store.stats().sealed_files > 0).into(),
+        lossy: (session.store.stats().lost_bytes > 0).into(),
         ..Tally::default()
     };
     let recovered = image.op_count();

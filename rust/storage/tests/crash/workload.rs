@@ -23,10 +23,14 @@ pub enum Step {
     /// Nobody needs anything between so many sixteenths of the frames and so many any more, as when forks need what
     /// lies before.
     Hollow(usize, usize),
+    /// A frame is damaged where it lies in the log: the one with this number from the newest.
+    Damage(usize),
     /// Everything is sealed.
     Compact,
     /// The store's own thread seals what it can.
     Settle,
+    /// The store's own thread has sealed all that is full.
+    Sealed,
     /// The store's own thread merges files, if it finds some within a moment.
     Tidy,
     /// The store's own thread has merged files since it was opened.
@@ -120,6 +124,10 @@ impl Workload {
                     session.hollow(nth(*from), nth(*to));
                     Ok(())
                 }
+                Step::Damage(nth) => {
+                    session.damage(session.frames.len() - 1 - nth);
+                    Ok(())
+                }
                 Step::Compact => match session.compact() {
                     Err(CompactError::Commit(e)) => Err(e),
                     Err(e) => return Err(Wrong::Content(e.to_string())),
@@ -127,6 +135,10 @@ impl Workload {
                 },
                 Step::Settle => {
                     session.settle();
+                    Ok(())
+                }
+                Step::Sealed => {
+                    session.sealed();
                     Ok(())
                 }
                 Step::Tidy => {

@@ -25,6 +25,11 @@ pub trait Meddler: Clone + Send + Sync + 'static {
         file.inner.write_all_at(slices, at)
     }
 
+    /// Reads from a file.
+    fn read(&self, file: &Through<Self>, buf: &mut [u8], at: u64) -> io::Result<()> {
+        file.inner.read_exact_at(buf, at)
+    }
+
     /// Writes to a file and syncs what was written.
     fn write_through(
         &self,
@@ -112,7 +117,7 @@ impl<M: Meddler> FsFile for Through<M> {
     }
 
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.inner.read_exact_at(buf, offset)
+        self.meddler.read(self, buf, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
