@@ -110,6 +110,9 @@ impl Tenancy for EverythingAlive {
     fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         out.extend(streams.iter().map(|_| Live::ALL));
     }
+
+    /// It knows of no stream; what is missing is found out when it is read.
+    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
 
 #[cfg(test)]
@@ -151,7 +154,4 @@ mod tests {
         assert_eq!(Live::ALL.and(Some(3..7)), Live::ALL);
         assert_eq!(Live::above(9).bytes(10, 5), 0);
     }
-
-    /// It knows of no stream; what is missing is found out when it is read.
-    fn within(&self, _from: Lsn, _to: Lsn, _out: &mut Vec<Held>) {}
 }
