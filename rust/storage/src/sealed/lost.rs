@@ -142,7 +142,7 @@ impl Losses {
         }
         let lives = Lives::ask(tenancy, self.iter().map(|part| part.stream));
         let parts = self.iter().flat_map(|part| {
-            lives.of(part.stream).ranges().filter_map(|range| {
+            lives.of(part.stream).ranges().filter_map(move |range| {
                 let (start, end) = (part.start.max(range.start), part.end.min(range.end));
                 (start < end).then_some(Lost {
                     start,
