@@ -204,7 +204,7 @@ def confirmed(answer: Answer, url: str, doing: str, statuses: tuple[int, ...]) -
 def _unknown(answer: Answer, url: str, doing: str, reason: str) -> ProtocolError:
     kind = answer.headers.get("content-type")
     suffix = f" ({answer.status}, {kind}); is this a Durable Streams server?" if kind else ""
-    error = ProtocolError(f"cannot {doing} {url}: {reason}{suffix}", url=url, status=answer.status)
+    error = ProtocolError(f"{refusal.cannot(doing, url)}: {reason}{suffix}", url=url, status=answer.status)
     error.maybe_written = doing in ("append", "close")
     return error
 
