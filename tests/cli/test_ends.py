@@ -50,6 +50,19 @@ def test_wrong_usage_is_told_before_anything_is_sent(run: Run, arguments: list[s
     assert "durable-streams" in ended.err
 
 
+def test_what_is_missing_is_named_and_nothing_else(run: Run) -> None:
+    ended = run("write")
+    assert ended.status == 2
+    assert "the following arguments are required: STREAM\n" in ended.err
+
+
+def test_wrong_usage_that_only_the_server_sees(run: Run, path: str) -> None:
+    run("create", path, "--json")
+    ended = run("read", path, "--offset", "nonsense")
+    assert (ended.status, ended.out) == (2, b"")
+    assert "offset is -1, now" in ended.err
+
+
 def test_a_server_that_is_not_there(run: Run) -> None:
     for command in (["head", "x"], ["list"], ["bench"]):
         ended = run(*command, "--url", "http://127.0.0.1:1")
@@ -188,7 +201,7 @@ def on_a_terminal(arguments: list[str | Path], environment: dict[str, str], keys
 def test_a_bar_shows_on_a_terminal_and_goes(
     run: Run, path: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    run("create", path)
+    run("create", path, "--json")
     file = tmp_path / "large"
     file.write_bytes(bytes(96 << 20))
     shown = on_a_terminal(["write", path, "--file", file], environment, b"")

@@ -99,9 +99,9 @@ def test_bodies_are_read_past_httpx_and_their_connection_goes_on(
     found: list[beneath.Body | None] = []
     addresses = set()
 
-    def watched(response: httpx.Response) -> beneath.Body | None:
+    def watched(response: httpx.Response, most: int) -> beneath.Body | None:
         addresses.add(response.extensions["network_stream"].get_extra_info("client_addr"))
-        found.append(real(response))
+        found.append(real(response, most))
         return found[-1]
 
     real = beneath.body
@@ -124,8 +124,8 @@ def test_bodies_are_read_past_httpx_on_event_loops_too(
     found: list[beneath.Body | None] = []
     real = beneath.body
 
-    def watched(response: httpx.Response) -> beneath.Body | None:
-        found.append(real(response))
+    def watched(response: httpx.Response, most: int) -> beneath.Body | None:
+        found.append(real(response, most))
         return found[-1]
 
     monkeypatch.setattr(beneath, "body", watched)

@@ -31,7 +31,7 @@ class TestCreate:
         handle = face.handle(room.url)
         created = await handle.create("text/plain", body="first", ttl=60)
         assert (created.created, created.status, created.closed) == (True, 201, False)
-        again = await handle.create("text/plain", ttl=60)
+        again = await handle.create("text/plain", ttl=timedelta(seconds=59.5))
         assert (again.created, again.status, again.offset) == (False, 200, created.offset)
         with pytest.raises(StreamExists) as raised:
             await handle.create("application/json")
@@ -57,6 +57,7 @@ class TestCreate:
         assert (await handle.head()).ttl == 7
         for wrong in (
             {"ttl": -1},
+            {"ttl": timedelta(days=-1)},
             {"ttl": 1, "expires_at": at},
             {"expires_at": datetime.fromisoformat("2030-01-01")},
         ):

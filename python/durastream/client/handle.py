@@ -15,7 +15,7 @@ from durastream.client.wire import Wire, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     import httpx
 
@@ -65,14 +65,14 @@ class DurableStream:
         self,
         content_type: str | None = None,
         *,
-        ttl: int | None = None,
+        ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
         body: Message | None = None,
         closed: bool = False,
     ) -> Created:
         """Create the stream, or ensure that it exists with this configuration (section 5.1).
 
-        `ttl` is in seconds. `body` is the first message; with `closed` also the last. Raises
+        `ttl` is in seconds, or a timedelta. `body` is the first message; with `closed` also the last. Raises
         `StreamExists`.
         """
         operation = self._commands.create(
@@ -141,7 +141,7 @@ class DurableStream:
         *,
         offset: str | None = None,
         sub_offset: int | None = None,
-        ttl: int | None = None,
+        ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
     ) -> DurableStream:
         """Create a stream at the URL or path `to` on this server that shares this one's past (section 4.2).

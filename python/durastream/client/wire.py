@@ -85,7 +85,7 @@ class Wire:
         # Undecoded bytes are handed through without httpx's second look at each piece.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         self._pieces = response.iter_bytes() if decoded else response.iter_raw()
-        self._body = None if decoded else beneath.body(response)
+        self._body = None if decoded else beneath.body(response, beneath.READ_SIZE)
         return Answer(response.status_code, response.headers)
 
     def piece(self) -> bytes:

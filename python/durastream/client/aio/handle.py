@@ -17,7 +17,7 @@ from durastream.client.options import Retry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from types import TracebackType
 
     import httpx
@@ -70,7 +70,7 @@ class AsyncDurableStream:
         self,
         content_type: str | None = None,
         *,
-        ttl: int | None = None,
+        ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
         body: Message | None = None,
         closed: bool = False,
@@ -122,7 +122,7 @@ class AsyncDurableStream:
         *,
         offset: str | None = None,
         sub_offset: int | None = None,
-        ttl: int | None = None,
+        ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
     ) -> AsyncDurableStream:
         """Create a stream at `to` that shares this one's past (section 4.2). It shares a `client`, too."""

@@ -71,7 +71,7 @@ class AsyncWire:
         # Undecoded bytes are handed through without httpx's second look at each piece.
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
-        self._body = None if decoded else beneath.body(response)
+        self._body = None if decoded else beneath.body(response, beneath.LOOP_READ_SIZE)
         return Answer(response.status_code, response.headers)
 
     async def piece(self) -> bytes:

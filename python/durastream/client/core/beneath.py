@@ -18,6 +18,10 @@ from durastream.client.core.framing import Chunked, Sized
 if TYPE_CHECKING:
     import httpx
 
+READ_SIZE: Final = 96 << 10
+"""Bytes that a thread reads at once: more would be memory that the system has to bring first."""
+LOOP_READ_SIZE: Final = 256 << 10
+"""As many as asyncio reads by itself: it copies what is left of a larger piece."""
 MARK: Final = "durastream.wire"
 """The extension of a request by which it is found again."""
 _TO_CONNECTION = ("_stream", "_httpcore_stream", "_stream", "_connection")
@@ -32,8 +36,10 @@ class Body:
         stream: Any,  # noqa: ANN401  (of either twin)
         framing: Sized | Chunked,
         timeout: float | None,
+        most: int,
     ) -> None:
         self._state = state
+        self._most = most
         self._framing = framing
         self.stream = stream
         """httpcore's network stream, of either twin."""
@@ -55,7 +61,7 @@ class Body:
     @property
     def wanted(self) -> int:
         """How many bytes to read next, at most."""
-        return self._framing.wanted
+        return min(self._framing.wanted, self._most)
 
     def feed(self, data: bytes) -> bytes:
         """The content in what was read. Raises Broken."""
@@ -69,8 +75,11 @@ class Body:
             self._state.receive_data(b"0\r\n\r\n" + self._framing.rest)
 
 
-def body(response: httpx.Response) -> Body | None:
-    """The body of this answer, none of which has been read; `None` where only httpx can read it."""
+def body(response: httpx.Response, most: int) -> Body | None:
+    """The body of this answer, of which nothing has been read; `None` where only httpx can read it.
+
+    `most` bytes are read at once.
+    """
     found: Any = response.stream
     for name in _TO_CONNECTION:
         found = getattr(found, name, None)
@@ -86,7 +95,7 @@ def body(response: httpx.Response) -> Body | None:
     if framing is None:
         return None
     timeout = response.request.extensions.get("timeout", {}).get("read")
-    return Body(state, stream, framing, timeout)
+    return Body(state, stream, framing, timeout, most)
 
 
 def socket_of(client: httpx.Client, mark: object) -> socket.socket | None:

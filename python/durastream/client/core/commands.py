@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import math
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from durastream.client.core import jsontext, messages, refusal, retrying, standing
@@ -31,7 +32,7 @@ class Commands:
         self,
         content_type: str | None,
         *,
-        ttl: int | None,
+        ttl: int | timedelta | None,
         expires_at: str | datetime | None,
         body: Any,  # noqa: ANN401  (any JSON value)
         closed: bool,
@@ -57,7 +58,7 @@ class Commands:
         *,
         offset: str | None,
         sub_offset: int | None,
-        ttl: int | None,
+        ttl: int | timedelta | None,
         expires_at: str | datetime | None,
     ) -> Operation[Target]:
         """PUT of another stream that begins as this one (section 4.2)."""
@@ -204,18 +205,21 @@ def confirmed(answer: Answer, url: str, doing: str, statuses: tuple[int, ...]) -
 def _unknown(answer: Answer, url: str, doing: str, reason: str) -> ProtocolError:
     kind = answer.headers.get("content-type")
     suffix = f" ({answer.status}, {kind}); is this a Durable Streams server?" if kind else ""
-    error = ProtocolError(f"cannot {doing} {url}: {reason}{suffix}", url=url, status=answer.status)
+    error = ProtocolError(
+        f"{refusal.cannot(doing, url)}: {reason}{suffix}", url=url, status=answer.status
+    )
     error.maybe_written = doing in ("append", "close")
     return error
 
 
-def _expiry(ttl: int | None, expires_at: str | datetime | None) -> dict[str, str]:
+def _expiry(ttl: int | timedelta | None, expires_at: str | datetime | None) -> dict[str, str]:
     if ttl is not None and expires_at is not None:
         raise ValueError("give ttl or expires_at, not both (section 5.1)")
     if ttl is not None:
-        if ttl < 0:
-            raise ValueError(f"ttl is {ttl} s: it must be 0 or more")
-        return {"Stream-TTL": str(ttl)}
+        seconds = math.ceil(ttl.total_seconds()) if isinstance(ttl, timedelta) else ttl
+        if seconds < 0:
+            raise ValueError(f"ttl is {seconds} s: it must be 0 or more")
+        return {"Stream-TTL": str(seconds)}
     if isinstance(expires_at, datetime):
         if expires_at.tzinfo is None:
             raise ValueError("expires_at has no time zone: use datetime.now(UTC) + ..., say")

@@ -130,9 +130,9 @@ class Delivery:
             self._ledger.claim(batch, batch.epoch)
             return
         error = errors.ProducerFenced(
-            f"cannot append {self._target.shown}: producer {self._ledger.id!r} has used epoch {batch.epoch}"
-            " before, so that the server would take this batch for a repetition and not write it;"
-            " start with a greater epoch, or with auto_claim",
+            f"cannot append to {self._target.shown}: producer {self._ledger.id!r} has used epoch"
+            f" {batch.epoch} before, so that the server would take this batch for a repetition and not"
+            " write it; start with a greater epoch, or with auto_claim",
             url=self._target.shown,
         )
         error.current_epoch = batch.epoch

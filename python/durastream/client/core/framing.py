@@ -7,8 +7,7 @@ from typing import Final
 
 from durastream.client.core.steps import Broken
 
-READ_SIZE: Final = 1 << 18
-"""Bytes to read at once, at most: as many as asyncio reads, which copies what is left of a larger piece."""
+MOST: Final = 1 << 30
 MAX_LINE: Final = 16 << 10
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r\n")
 _CUT_SHORT: Final = "the connection was closed in the middle of an answer"
@@ -30,7 +29,7 @@ class Sized:
     @property
     def wanted(self) -> int:
         """How many bytes to read next, at most."""
-        return min(self._left, READ_SIZE)
+        return self._left
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`. Raises Broken when `data` is empty: the end came too early."""
@@ -43,7 +42,7 @@ class Sized:
 class Chunked:
     """A body in chunks. Their bounds mean nothing: all that has come is handed out together."""
 
-    wanted: Final = READ_SIZE
+    wanted: Final = MOST
 
     def __init__(self) -> None:
         self.ended = False

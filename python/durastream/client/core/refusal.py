@@ -43,6 +43,11 @@ def number(headers: Mapping[str, str], name: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() else -1
 
 
+def cannot(doing: str, url: str) -> str:
+    """The beginning of an error's text."""
+    return f"cannot {doing}{' to' if doing == 'append' else ''} {url}"
+
+
 def of(answer: Answer, url: str, doing: str, sent: Mapping[str, str]) -> errors.ClientError:
     """The error for an answer of 3xx, 4xx or 5xx. `doing` is what was tried: create, append, read, ..."""
     problem = _problem(answer)
@@ -50,7 +55,7 @@ def of(answer: Answer, url: str, doing: str, sent: Mapping[str, str]) -> errors.
     refused = answer.status == 409
     error = _conflict(answer, doing, sent) if refused else _by_status(answer, problem)
     said = f": {detail}" if detail else ""
-    message = f"cannot {doing} {url}: {_reason(answer, error, doing)} ({answer.status}){said}"
+    message = f"{cannot(doing, url)}: {_reason(answer, error, doing)} ({answer.status}){said}"
     error.args = (message,)
     error.message = message
     error.status, error.url, error.detail, error.problem = answer.status, url, detail, problem

@@ -69,7 +69,7 @@ class Backoff:
 
 def connection_failed(broken: Broken, url: str, doing: str) -> errors.ConnectionFailed:
     """The error for a request without an answer."""
-    error = errors.ConnectionFailed(f"cannot {doing} {url}: {broken.reason}", url=url)
+    error = errors.ConnectionFailed(f"{refusal.cannot(doing, url)}: {broken.reason}", url=url)
     return in_doubt(error) if broken.sent and doing in WRITING else error
 
 

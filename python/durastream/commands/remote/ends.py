@@ -102,7 +102,7 @@ def status_of(error: DurableStreamError) -> int:
         case errors.Conflict() | errors.ProducerFenced() | errors.TailMoved():
             return REFUSED
         case errors.BadRequest():
-            return REFUSED
+            return BAD_USAGE
         case errors.Unauthorized():
             return UNAUTHORIZED
         case errors.ConnectionFailed():

@@ -40,7 +40,10 @@ EXAMPLES = """  durable-streams write orders '{"id": 1}' '{"id": 2}'
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is written, how it is cut, and what becomes of the stream."""
     parser.add_argument("stream", metavar="STREAM", help="a stream's path, or its URL")
-    parser.add_argument("messages", metavar="MESSAGE", nargs="*", help="each one message")
+    # With a default: argparse calls what has none required.
+    parser.add_argument(
+        "messages", metavar="MESSAGE", nargs="*", default=[], help="each one message"
+    )
     parser.add_argument("--file", metavar="FILE", help="send this file; - is standard input")
     cut = parser.add_mutually_exclusive_group()
     cut.add_argument(
