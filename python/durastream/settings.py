@@ -220,7 +220,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("seal_backlog", _count, None, "N",
          "full segments that wait to be sealed before commits are slowed down"),
         ("compaction_bytes_per_second", _size, None, "SIZE",
-         "what compaction, and sealing without haste, write in a second at most"),
+         "what compaction writes in a second at most"),
         ("checkpoint_bytes", _size, None, "SIZE", "log written between two checkpoints"),
         ("reap_interval", _time, None, "TIME", "how often expired streams are looked for"),
         ("max_json_depth", _count, None, "N", "deepest nesting of a JSON message"),

@@ -37,8 +37,7 @@ pub struct StoreOptions {
     /// How long the medium may fail to read a part of the log that is to be sealed before that counts as lost and
     /// sealing goes on without it; default 10 minutes.
     pub unreadable_for: Duration,
-    /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB. Sealing keeps to
-    /// the same rate while no more than half of `seal_backlog` segments wait.
+    /// Bytes a second that compaction writes at most, and about as many that it reads; default 128 MiB.
     pub compaction_bytes_per_second: u64,
     /// Largest file that compaction makes of smaller ones, in bytes; default 4 GiB.
     pub sealed_file_bytes: u64,

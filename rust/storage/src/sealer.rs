@@ -19,6 +19,8 @@ use crate::shelf::Shelf;
 use crate::tenancy::Tenancy;
 use crate::wal::FileWal;
 
+/// Bytes a second that are sealed at most while few segments wait: the log's syncs wait behind a burst.
+const GENTLE_RATE: u64 = 128 << 20;
 /// How long the thread sleeps when nobody wakes it.
 const NAP: Duration = Duration::from_secs(5);
 /// When it tries again on a full disk.
@@ -44,7 +46,7 @@ pub(crate) struct Workplace {
 pub(crate) struct Sealer {
     at: Workplace,
     bell: Arc<Bell>,
-    /// While few segments wait: a burst of writes would hold up the syncs of the log.
+    /// While few segments wait.
     gently: Throttle,
     quickly: Throttle,
     /// More segments than these wait: then sealing hurries.
@@ -69,18 +71,12 @@ enum Halt {
 }
 
 impl Sealer {
-    /// Writes `bytes_per_second` at most while no more than half of `backlog` segments wait; has `patience` with a medium
-    /// that cannot read.
-    pub(crate) fn new(
-        at: Workplace,
-        bytes_per_second: u64,
-        backlog: u64,
-        patience: Duration,
-    ) -> Self {
+    /// Hurries when more than half of `backlog` segments wait; has `patience` with a medium that cannot read.
+    pub(crate) fn new(at: Workplace, backlog: u64, patience: Duration) -> Self {
         Self {
             bell: at.wal.filled(),
             at,
-            gently: Throttle::new(Some(bytes_per_second)),
+            gently: Throttle::new(Some(GENTLE_RATE)),
             quickly: Throttle::new(None),
             few: backlog / 2,
             job: Mutex::default(),

@@ -114,12 +114,7 @@ impl Store {
             tenancy: parts.tenancy,
             shelf: Arc::clone(&shelf),
         };
-        let sealer = Arc::new(Sealer::new(
-            at.clone(),
-            bytes_per_second,
-            seal_backlog,
-            patience,
-        ));
+        let sealer = Arc::new(Sealer::new(at.clone(), seal_backlog, patience));
         let compactor = Arc::new(Compactor::new(at, file_bytes, bytes_per_second));
         let store = Self {
             inner: Arc::new(Inner {
