@@ -201,7 +201,7 @@ def on_a_terminal(arguments: list[str | Path], environment: dict[str, str], keys
 def test_a_bar_shows_on_a_terminal_and_goes(
     run: Run, path: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    run("create", path, "--json")
+    run("create", path)
     file = tmp_path / "large"
     file.write_bytes(bytes(96 << 20))
     shown = on_a_terminal(["write", path, "--file", file], environment, b"")
