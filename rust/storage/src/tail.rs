@@ -138,3 +138,27 @@ fn copy(home: &Home, segment: &Segment, from: Lsn, len: u64, path: &Path) -> Res
     copy.sync_data().during("fdatasync", path)?;
     home.fs().sync_dir(&dir).during("fsync", &dir)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::fs::SimFs;
+    use crate::sealed::model::home_on;
+
+    #[test]
+    fn torn_tails_of_the_last_starts_are_kept_and_no_more() {
+        let home = home_on(SimFs::new());
+        let dir = home.path(TORN);
+        home.fs().create_dir_all(&dir).unwrap();
+        let name = |number: u64| format!("{number:016}-{:016}", 8 * number);
+        for number in 1..=20 {
+            home.create(&dir.join(name(number))).unwrap();
+            prune(&home);
+        }
+        let left = home.fs().list(&dir).unwrap();
+        let newest: Vec<PathBuf> = (5..=20).map(|number| name(number).into()).collect();
+        assert_eq!(left, newest);
+    }
+}

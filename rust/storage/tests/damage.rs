@@ -239,34 +239,6 @@ fn a_torn_group_is_set_aside_and_its_whole_frames_are_kept() {
     assert_eq!(last.report.torn_bytes, 0);
 }
 
-#[test]
-fn torn_tails_of_the_last_starts_are_kept_and_no_more() {
-    let mut fs = SimFs::new();
-    let mut last = 0;
-    for round in 0..20 {
-        let opened = open_with(Arc::new(fs.clone()), &dir(), small()).unwrap();
-        fs.inject(Fault {
-            class: OpClass::Write,
-            // Behind the segment's opening.
-            after: 1,
-            times: 1,
-            kind: FaultKind::ShortWrite,
-        });
-        let payload = payload(round, 100);
-        opened.store.push(&head(1, round * 100), &payload).unwrap();
-        let torn = opened.store.push(&head(2, 0), &vec![7; 1000].into());
-        let torn = torn.unwrap();
-        opened.store.wait(torn.end, None).unwrap_err();
-        last = torn.lsn;
-        fs = fs.kill();
-    }
-    replay_of(&fs);
-    let copies = fs.list(&dir().join("torn")).unwrap();
-    assert_eq!(copies.len(), 16);
-    let newest = copies.last().unwrap().to_str().unwrap();
-    assert!(newest.ends_with(&format!("-{last:016}")), "{newest}");
-}
-
 fn replay_of(fs: &SimFs) -> Vec<Seen> {
     let fs: Arc<dyn Fs> = Arc::new(fs.clone());
     let mut recovering = Recovering::open(fs, &dir(), small(), "a test").unwrap();
