@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use durastream_storage::{Chunk, FrameRef, ReadError, Ready, Store};
+use durastream_storage::{Chunk, FrameRef, ReadError, Store};
 
 use crate::core::Inner;
 use crate::engine::Shared;
@@ -216,15 +216,9 @@ impl<T: Chunk> Content<T> {
 
     /// Adds these appends; `None` if that would touch the disk.
     fn add_hot(&mut self, store: &Store, appends: &[Span]) -> Option<()> {
-        for run in runs::<T>(store, appends) {
-            match run.located::<T>(store) {
-                Ready::Now(chunks) => self.add(run.start, run.end, chunks),
-                Ready::Later => return None,
-                Ready::Never => {
-                    let chunks = store.read_hot(&run.frames())?;
-                    self.add_whole(&run, chunks);
-                }
-            }
+        if let Some(run) = Run::of(appends, None) {
+            let chunks = store.read_hot(&run.frames())?;
+            self.add_whole(&run, chunks);
         }
         Some(())
     }
@@ -323,31 +317,29 @@ fn runs<'p, T: Chunk>(store: &Store, appends: &'p [Span]) -> impl Iterator<Item 
     let sealed = if T::LOCATES { store.sealed() } else { 0 };
     let place = move |span: &Span| (span.frame.lsn < sealed).then_some(span.frame.stream);
     let together = appends.chunk_by(move |a, b| place(a) == place(b));
-    together.filter_map(move |appends| {
+    together.filter_map(move |appends| Run::of(appends, place(appends.first()?)))
+}
+
+impl<'p> Run<'p> {
+    fn of(appends: &'p [Span], sealed_of: Option<u64>) -> Option<Self> {
         let (first, last) = (appends.first()?, appends.last()?);
-        Some(Run {
+        Some(Self {
             appends,
-            located: place(first).filter(|_| last.end - first.start >= LOCATED_BYTES),
+            located: sealed_of.filter(|_| last.end - first.start >= LOCATED_BYTES),
             start: first.start,
             end: last.end,
         })
-    })
-}
+    }
 
-impl Run<'_> {
     fn frames(&self) -> Vec<FrameRef> {
         self.appends.iter().map(|span| span.frame).collect()
     }
 
-    /// As parts of sealed files, without a look at the disk.
-    fn located<T: Chunk>(&self, store: &Store) -> Ready<T> {
-        self.located.map_or(Ready::Never, |stream| {
-            T::ready(store, stream, self.start, self.end)
-        })
-    }
-
-    /// The same with one. What is damaged there may be whole in memory.
+    /// As parts of sealed files, unless all of it is in memory: copying from there costs less.
     fn in_history<T: Chunk>(&self, shared: &Shared) -> Option<Vec<T>> {
+        if self.located.is_none() || shared.store.is_hot(&self.frames()) {
+            return None;
+        }
         let stretch = Stretch {
             stream: self.located?,
             from: self.start,

@@ -14,7 +14,7 @@ use crate::sealed::SealedEntry;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::Lives;
-use crate::sealed::part::{Piece, Ready};
+use crate::sealed::part::Piece;
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::tenancy::Tenancy;
 
@@ -113,30 +113,6 @@ impl Sealed {
         max_bytes: usize,
     ) -> Result<History<Piece>, ReadError> {
         self.history_by(SealedFile::piece, stream, from, to, max_bytes)
-    }
-
-    /// All that `stream` has between two positions, if it is large pieces that were verified before.
-    pub(crate) fn ready_pieces(&self, stream: u64, from: u64, to: u64) -> Ready<Piece> {
-        let files = self.files();
-        let (mut pieces, mut at, mut are_verified) = (Vec::new(), from, true);
-        for (file, extent) in extents(&files, stream, from) {
-            if at >= to || !extent.holds(at) {
-                break;
-            }
-            let stop = extent.end.min(to);
-            let place = extent.data_at + (at - extent.start);
-            let Some((piece, is_verified)) = file.whole_piece(place, stop - at) else {
-                return Ready::Never;
-            };
-            pieces.push(piece);
-            are_verified &= is_verified;
-            at = stop;
-        }
-        match at == to {
-            true if are_verified => Ready::Now(pieces),
-            true => Ready::Later,
-            false => Ready::Never,
-        }
     }
 
     fn history_by<T>(

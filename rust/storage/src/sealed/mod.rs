@@ -34,7 +34,7 @@ pub(crate) use layout::{HEADER, Header, TRAILER, Trailer, VERSION};
 pub(crate) use liveness::Lives;
 pub(crate) use lost::{Losses, Lost};
 pub(crate) use marks::Marks;
-pub use part::{Chunk, FilePart, Piece, Ready};
+pub use part::{Chunk, FilePart, Piece};
 pub(crate) use past::{Passed, seal_past};
 pub(crate) use seal::{SealError, seal};
 pub(crate) use throttle::{Cancelled, Throttle};

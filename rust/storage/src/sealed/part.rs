@@ -147,19 +147,6 @@ pub trait Chunk: From<Bytes> + Into<Piece> {
         to: u64,
         max_bytes: usize,
     ) -> Result<History<Self>, ReadError>;
-    /// Where all that is sealed between two positions lies; nothing is read.
-    fn ready(store: &Store, stream: u64, from: u64, to: u64) -> Ready<Self>;
-}
-
-/// Whether sealed bytes can be given as parts of files.
-#[derive(Debug)]
-pub enum Ready<T> {
-    /// These are they.
-    Now(Vec<T>),
-    /// Once they were verified, as [`Store::history`] does.
-    Later,
-    /// They are small, or not there.
-    Never,
 }
 
 impl Chunk for Bytes {
@@ -185,10 +172,6 @@ impl Chunk for Bytes {
         max_bytes: usize,
     ) -> Result<History, ReadError> {
         store.history(stream, from, to, max_bytes)
-    }
-
-    fn ready(_: &Store, _: u64, _: u64, _: u64) -> Ready<Self> {
-        Ready::Never
     }
 }
 
@@ -225,10 +208,6 @@ impl Chunk for Piece {
     ) -> Result<History<Self>, ReadError> {
         store.history_pieces(stream, from, to, max_bytes)
     }
-
-    fn ready(store: &Store, stream: u64, from: u64, to: u64) -> Ready<Self> {
-        store.ready_pieces(stream, from, to)
-    }
 }
 
 impl SealedFile {
@@ -251,15 +230,6 @@ impl SealedFile {
             begun = behind;
         }
         Ok(self.part(at, len))
-    }
-
-    /// The same if it is a part of the file, and whether it was verified already.
-    pub(super) fn whole_piece(self: &Arc<Self>, at: u64, len: u64) -> Option<(Piece, bool)> {
-        if len < LEAST || self.file().descriptor().is_none() {
-            return None;
-        }
-        let is_verified = self.are_verified(at, at.saturating_add(len));
-        Some((self.part(at, len), is_verified))
     }
 
     fn part(self: &Arc<Self>, at: u64, len: u64) -> Piece {

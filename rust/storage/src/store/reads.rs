@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Inner, Store};
 use crate::error::ReadError;
 use crate::frame::FrameRef;
-use crate::sealed::{History, Piece, Ready};
+use crate::sealed::{History, Piece};
 
 impl Store {
     /// Whether every one of `frames` can be read without touching the disk.
@@ -76,11 +76,6 @@ impl Store {
     ) -> Result<History<Piece>, ReadError> {
         let files = self.inner.shelf.files();
         files.pieces(stream, from, to, max_bytes)
-    }
-
-    /// All that is sealed of `stream` between two positions, if it is large pieces that were verified before.
-    pub(crate) fn ready_pieces(&self, stream: u64, from: u64, to: u64) -> Ready<Piece> {
-        self.inner.shelf.files().ready_pieces(stream, from, to)
     }
 
     /// Start and end of the sealed event of `stream` that holds the byte at `position`.
