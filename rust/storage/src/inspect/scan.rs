@@ -125,10 +125,12 @@ impl Inspection {
                 return Ok(());
             };
             show(see, self.damage(segment, &hole, &proof))?;
-            let end = limit
-                .unwrap_or_else(|| segment.limit())
-                .min(segment.limit());
+            let behind = limit.unwrap_or_else(|| segment.limit());
+            let end = behind.min(segment.limit());
+            let start = self.replay_from();
             match resume(&mut Window::new(segment), segment, hole.lsn + 8, end)? {
+                // A start reads from there on, whatever lies before: what is wrong there is told by itself.
+                resumed if hole.lsn < start && start < resumed.unwrap_or(behind) => at = start,
                 Some(lsn) => at = lsn,
                 None => {
                     // Whatever was there, it reached up to here.
