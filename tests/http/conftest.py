@@ -3,7 +3,7 @@
 import itertools
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Self
 
 import httpx
@@ -26,6 +26,7 @@ class Room:
 
     def __init__(self, url: str, version: str = "HTTP/1.1") -> None:
         self.url = url
+        self.version = version
         http1, http2 = VERSIONS[version]
         base = url + "/v1/stream"
         self.client = httpx.Client(
@@ -37,6 +38,15 @@ class Room:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+
+    @contextmanager
+    def crowd(self, number: int) -> "Iterator[list[Room]]":
+        """As many of the same, one for each thread.
+
+        httpx mixes up the streams of an HTTP/2 connection that threads share.
+        """
+        with ExitStack() as stack:
+            yield [stack.enter_context(Room(self.url, self.version)) for _ in range(number)]
 
     def name(self) -> str:
         return f"room/{next(_names)}"

@@ -74,6 +74,44 @@ def test_damage_below_the_checkpoint_costs_that_event_alone(
             log.read("bytes/raw")
 
 
+KILLED = """
+import os, sys
+from durastream import LogEngine
+log = LogEngine(sys.argv[1])
+log.create("a")
+for number in range(70):
+    log.append("a", b"%05d" % number * 20)
+    if number == 49:
+        log.checkpoint()
+os._exit(0)
+"""
+
+
+def test_damage_that_reaches_across_the_checkpoint_is_cut_there(
+    tmp_path: Path, command: Command
+) -> None:
+    directory = tmp_path / "log"
+    # The second start notes how far the log was synced.
+    for script in (
+        KILLED,
+        "import os, sys, durastream; log = durastream.LogEngine(sys.argv[1]); os._exit(0)",
+    ):
+        subprocess.run([sys.executable, "-c", script, directory], check=True, timeout=60)
+    lines = command("dump", directory, "--json", "--stream", "a").lines()
+    frame = next(line for line in lines if line.get("position") == 1000)
+    os.truncate(str(frame["file"]), int(str(frame["offset"])) + 10)
+    done = command("repair", directory, "--yes", "--json").json()
+    assert done["cut"] > frame["lsn"]
+    with LogEngine(directory) as log:
+        # What the checkpoint knows is there, what lay in the log is not.
+        tail = log.head("a").tail
+        assert tail.position == 5000
+        with pytest.raises(DataDamaged):
+            log.read("a")
+        log.append("a", b"after")
+        assert bytes(log.read("a", tail).data) == b"after"
+
+
 @pytest.mark.parametrize("name", ["MANIFEST", "*.wal"])
 def test_what_can_be_worked_out_is_and_nothing_is_lost(
     directory: Path, command: Command, name: str

@@ -78,8 +78,13 @@ impl Inspection {
         if first.is_none() {
             scanned.end = scanned.end.max(needed);
         }
-        if scanned.end < self.synced() {
+        let synced = self.synced();
+        if scanned.end < synced {
             show(see, self.nothing_at(scanned.end))?;
+            // A start reads from there on, whatever lies before.
+            if scanned.end < needed && needed < synced {
+                show(see, self.nothing_at(needed))?;
+            }
         }
         Ok(scanned)
     }
@@ -125,8 +130,8 @@ impl Inspection {
                 return Ok(());
             };
             show(see, self.damage(segment, &hole, &proof))?;
-            let behind = limit.unwrap_or_else(|| segment.limit());
-            let end = behind.min(segment.limit());
+            let behind = limit.unwrap_or_else(|| segment.limit().max(self.synced()));
+            let end = limit.map_or(segment.limit(), |limit| limit.min(segment.limit()));
             let start = self.replay_from();
             match resume(&mut Window::new(segment), segment, hole.lsn + 8, end)? {
                 // A start reads from there on, whatever lies before: what is wrong there is told by itself.
