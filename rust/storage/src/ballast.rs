@@ -41,6 +41,11 @@ impl Ballast {
         }
     }
 
+    /// Whether somebody was given its space and may not have used it yet.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.users.load(Ordering::Acquire) > 0
+    }
+
     /// How many bytes it has when it is whole.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -52,7 +57,7 @@ impl Ballast {
             return Ok(());
         }
         let path = self.home.path(BALLAST);
-        if self.users.load(Ordering::Acquire) > 0 {
+        if self.is_lent() {
             let busy = std::io::ErrorKind::StorageFull;
             return Err(busy.into()).during("allocate", &path);
         }

@@ -124,6 +124,11 @@ impl Reserves {
         space
     }
 
+    /// Whether such space was given to somebody who may not have used it yet.
+    pub(crate) fn is_space_lent(&self) -> bool {
+        self.workshop.lock().ballast.is_lent()
+    }
+
     /// How many dropped segments were reused.
     pub(crate) fn recycled(&self) -> u64 {
         self.recycled.load(Ordering::Relaxed)

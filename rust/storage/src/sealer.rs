@@ -1,5 +1,6 @@
 //! Sealing: full segments of the log become sealed files, one by one in their order.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use parking_lot::Mutex;
 use crate::Lsn;
 use crate::bell::Bell;
 use crate::committer::Committer;
-use crate::error::{CommitError, CompactError, ReadError, Trouble};
+use crate::error::{CommitError, CompactError, Failure, ReadError, Trouble};
 use crate::home::Home;
 use crate::log::GroupLog;
 use crate::manifest::ManifestFile;
@@ -179,13 +180,21 @@ impl Sealer {
         let Some((segment, end)) = wal.full_segment(shelf.sealed()) else {
             return Ok(false);
         };
+        let gives_back = manifest.snapshot().replayable() >= end;
+        if !gives_back && wal.is_space_lent() {
+            // It was made for a checkpoint, which gives the log back: then there is space for this, too.
+            let full = Failure {
+                file: segment.path.clone(),
+                operation: "seal",
+                source: io::ErrorKind::StorageFull.into(),
+            };
+            return Err(full.into());
+        }
         let number = manifest.number();
         let make = || self.make(&segment, end, number, throttle);
         let (file, passed) = match make() {
             // Only when the segment goes at once for it.
-            Err(SealError::Trouble(Trouble::Full(_)))
-                if manifest.snapshot().replayable() >= end =>
-            {
+            Err(SealError::Trouble(Trouble::Full(_))) if gives_back => {
                 let _space = wal.make_space();
                 make()
             }

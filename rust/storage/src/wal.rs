@@ -124,6 +124,11 @@ impl FileWal {
             .is_some_and(|second| replayable < second.base)
     }
 
+    /// Whether space was made for somebody who may not have used it yet.
+    pub(crate) fn is_space_lent(&self) -> bool {
+        self.reserves.is_space_lent()
+    }
+
     /// The segment that begins at `base`, when it is full, and where it ends. It is synced.
     pub(crate) fn full_segment(&self, base: Lsn) -> Option<(Arc<Segment>, Lsn)> {
         let segments = self.segments.read();
