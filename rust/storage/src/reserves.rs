@@ -182,6 +182,13 @@ impl Reserves {
     /// Makes sure that the small one is ready; `also` changes the manifest with it.
     pub(crate) fn prepare_small(&self, also: impl Fn(&mut Manifest)) -> Result<(), Trouble> {
         let suits = |reserve: &Reserve| self.is_small(reserve);
+        if self.is_space_lent() && !self.has_small() {
+            // What there is was made for what gives more back than a small one does.
+            let full: io::Result<()> = Err(io::ErrorKind::StorageFull.into());
+            return full
+                .during("allocate", self.home.dir())
+                .map_err(Trouble::from);
+        }
         match self.prepare_if_none(suits, self.small_bytes, &also) {
             Err(Trouble::Full(failure)) => {
                 // What goes in frees more.

@@ -181,8 +181,8 @@ impl Sealer {
             return Ok(false);
         };
         let gives_back = manifest.snapshot().replayable() >= end;
-        if !gives_back && wal.is_space_lent() {
-            // It was made for a checkpoint, which gives the log back: then there is space for this, too.
+        if !gives_back && (wal.is_space_lent() || wal.full().is_some()) {
+            // What there is belongs to the checkpoints that have the log given back: then there is space for this, too.
             let full = Failure {
                 file: segment.path.clone(),
                 operation: "seal",

@@ -20,6 +20,8 @@ const DIR: &str = "/data";
 const EVENT: usize = 1000;
 const STREAMS: u64 = 8;
 const CAPACITY: u64 = 400 << 10;
+/// Payload of a checkpoint of a subject that others filled the disk of.
+const CHECKPOINT: usize = 5000;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Below which position each stream is dead, and which are gone.
@@ -63,6 +65,28 @@ impl Subject {
             store,
             events: 0,
         }
+    }
+
+    /// With history and nothing else, and no space for more of anything.
+    fn filled_by_others() -> Self {
+        let mut subject = Self::new();
+        subject.fs.set_capacity(None);
+        for _ in 0..100 {
+            subject.append().unwrap();
+        }
+        subject.store.compact().unwrap();
+        for _ in 0..2 {
+            let end = subject.store.end();
+            let payload = payload(1, CHECKPOINT);
+            subject.store.write_checkpoint(end, &[payload]).unwrap();
+        }
+        let names = subject.fs.list(Path::new(DIR)).unwrap();
+        let len = |name: &PathBuf| {
+            let file = subject.fs.open(&Path::new(DIR).join(name), Open::Read);
+            file.unwrap().len().unwrap()
+        };
+        subject.fs.set_capacity(Some(names.iter().map(len).sum()));
+        subject
     }
 
     /// Appends one event, of the streams in turn.
@@ -210,24 +234,7 @@ fn a_full_disk_that_is_reopened_gives_space_back_too() {
 
 #[test]
 fn deletions_on_a_disk_that_others_have_filled_go_on_and_give_space_back() {
-    const CHECKPOINT: usize = 5000;
-    let mut subject = Subject::new();
-    subject.fs.set_capacity(None);
-    for _ in 0..100 {
-        subject.append().unwrap();
-    }
-    subject.store.compact().unwrap();
-    for _ in 0..2 {
-        let end = subject.store.end();
-        let payload = payload(1, CHECKPOINT);
-        subject.store.write_checkpoint(end, &[payload]).unwrap();
-    }
-    let names = subject.fs.list(Path::new(DIR)).unwrap();
-    let len = |name: &PathBuf| {
-        let file = subject.fs.open(&Path::new(DIR).join(name), Open::Read);
-        file.unwrap().len().unwrap()
-    };
-    subject.fs.set_capacity(Some(names.iter().map(len).sum()));
+    let mut subject = Subject::filled_by_others();
     // Much more than the reserves hold.
     let (meta, begun) = ([7; 500], Instant::now());
     let mut taken = 0;
@@ -292,4 +299,37 @@ fn a_process_out_of_descriptors_loses_nothing_and_goes_on_once_it_has_some() {
     }
     assert!(subject.store.poisoned().is_none());
     subject.store.close().unwrap();
+}
+
+#[test]
+fn space_that_is_made_for_a_checkpoint_is_left_to_it() {
+    let mut subject = Subject::filled_by_others();
+    let (meta, dead) = ([7; 500], payload(1, 0));
+    let deletion = FrameHead {
+        meta: &meta,
+        ..head(1, 0)
+    };
+    while let Ok(placed) = subject.store.push(&deletion, &dead) {
+        subject.store.wait(placed.end, None).unwrap();
+    }
+    assert!(subject.store.stats().sealing_backlog > 0);
+    let names = || subject.fs.list(Path::new(DIR)).unwrap();
+    let before = names();
+    let mut checkpoint = subject.store.begin_checkpoint(subject.store.end()).unwrap();
+    // Longer than those who need space for segments and sealed files wait before they try again.
+    thread::sleep(Duration::from_millis(1200));
+    let log = |name: &PathBuf| {
+        let kind = name.extension().unwrap_or_default();
+        kind == "sealed" || kind == "wal"
+    };
+    let taken: Vec<_> = names()
+        .into_iter()
+        .filter(|name| log(name) && !before.contains(name))
+        .collect();
+    assert!(taken.is_empty(), "{taken:?}");
+    checkpoint.push(payload(1, CHECKPOINT)).unwrap();
+    checkpoint.finish().unwrap();
+    subject.dead.0.lock().floor = subject.events.div_ceil(STREAMS) * EVENT as u64;
+    subject.go_on(50);
+    subject.check();
 }
