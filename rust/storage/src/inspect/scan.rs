@@ -149,6 +149,7 @@ impl Inspection {
     fn damage(&self, segment: &Segment, hole: &Hole, proof: &str) -> Finding {
         let offset = segment.offset(hole.lsn);
         let mut detail = format!("{}, but {proof}", hole.detail);
+        // Not `replay_from`: a checkpoint that cannot be read makes up for nothing.
         let checkpoint = self.checkpoint.as_ref().map_or(0, |(entry, _)| entry.lsn);
         let is_needed = hole.lsn >= checkpoint.min(self.sealed());
         if !is_needed {
