@@ -1,10 +1,12 @@
-"""The official server suite, all of it, against `durable-streams serve` as users start it."""
+"""The official server suite, all of it, against `durable-streams serve` as users start it, over both versions of HTTP."""
 
 import json
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,10 @@ LEFT_OUT_GROUP = "Reserved subscription APIs"
 LEFT_OUT_TESTS = 6
 
 
+VERSIONS = ("1.1", "2")
+"""As the access log writes them."""
+
+
 @pytest.mark.conformance
 @pytest.mark.timeout(SUITE_SECONDS + 60)
 def test_the_official_suite_passes_but_for_subscriptions(
@@ -30,22 +36,35 @@ def test_the_official_suite_passes_but_for_subscriptions(
     tmp_path: Path,
     record_property: Callable[[str, object], None],
 ) -> None:
-    server = server_factory("--long-poll-timeout", str(LONG_POLL_SECONDS))
-    report = run_suite(server.url, tmp_path / "report.json")
+    servers = [
+        server_factory(
+            "--long-poll-timeout", str(LONG_POLL_SECONDS), "--access-log", "full",
+            data=tmp_path / version,
+        )
+        for version in VERSIONS
+    ]  # fmt: skip
+    # The suite mostly waits: the versions run side by side.
+    with ThreadPoolExecutor() as pool:
+        reports = list(pool.map(run_suite, servers, VERSIONS))
 
-    cases = [case for file in report["testResults"] for case in file["assertionResults"]]
-    left_out = [case for case in cases if case["ancestorTitles"][0] == LEFT_OUT_GROUP]
-    counted = [case for case in cases if case["ancestorTitles"][0] != LEFT_OUT_GROUP]
-    outcomes = Counter(case["status"] for case in counted)
-    record_property("conformance", summary(listener, outcomes, len(left_out)))
+    for server, version, report in zip(servers, VERSIONS, reports, strict=True):
+        cases = [case for file in report["testResults"] for case in file["assertionResults"]]
+        left_out = [case for case in cases if case["ancestorTitles"][0] == LEFT_OUT_GROUP]
+        counted = [case for case in cases if case["ancestorTitles"][0] != LEFT_OUT_GROUP]
+        outcomes = Counter(case["status"] for case in counted)
+        record_property("conformance", summary(listener, version, outcomes, len(left_out)))
 
-    assert not [explain(case) for case in counted if case["status"] != "passed"]
-    assert len(counted) >= EXPECTED_TESTS
-    assert len(left_out) <= LEFT_OUT_TESTS
-    assert server.running()
+        assert not [explain(case) for case in counted if case["status"] != "passed"]
+        assert len(counted) >= EXPECTED_TESTS
+        assert len(left_out) <= LEFT_OUT_TESTS
+        server.stop()
+        asked = Counter(re.findall(r" version=(\S+) ", server.log))
+        assert asked.keys() == {version}
+        assert asked[version] > len(counted)
 
 
-def run_suite(url: str, report: Path) -> dict[str, Any]:
+def run_suite(server: Server, version: str) -> dict[str, Any]:
+    report = server.data.with_suffix(".report.json")
     vitest = HERE / "node_modules" / "vitest" / "vitest.mjs"
     assert vitest.exists(), "the suite is not installed: run `make test-python`"
     finished = subprocess.run(
@@ -53,7 +72,8 @@ def run_suite(url: str, report: Path) -> dict[str, Any]:
         cwd=HERE,
         env=os.environ
         | {
-            "DURASTREAM_CONFORMANCE_URL": url,
+            "DURASTREAM_CONFORMANCE_URL": server.url,
+            "DURASTREAM_CONFORMANCE_HTTP": version,
             "DURASTREAM_CONFORMANCE_LONG_POLL_MS": str(LONG_POLL_SECONDS * 1000),
         },
         capture_output=True,
@@ -66,9 +86,10 @@ def run_suite(url: str, report: Path) -> dict[str, Any]:
     return parsed
 
 
-def summary(listener: str, outcomes: Counter[str], left_out: int) -> str:
+def summary(listener: str, version: str, outcomes: Counter[str], left_out: int) -> str:
     return (
-        f"official server suite on the {listener} listener: {outcomes['passed']} of {outcomes.total()} passed; "
+        f"official server suite, {listener} listener, HTTP/{version}: "
+        f"{outcomes['passed']} of {outcomes.total()} passed; "
         f"the {left_out} of group '{LEFT_OUT_GROUP}' left out"
     )
 
