@@ -9,6 +9,8 @@ FUZZ_EXAMPLES ?= 2000
 FUZZ_CASES ?= 20000
 FUZZ_SECONDS ?= 60
 FUZZ_ROUNDS ?= 12
+STRIP ?= --strip
+DIST ?= dist
 BENCH ?=
 
 UV_VERSION := 0.13.8
@@ -35,7 +37,7 @@ export HYPOTHESIS_PROFILE ?= ci
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup serve test lint format test-rust test-python fuzz fuzz-guided bench bench-quick clean
+.PHONY: help setup serve test lint format test-rust test-python wheel fuzz fuzz-guided bench bench-quick clean
 
 help: ## show this text
 	@echo 'usage: make TARGET'
@@ -74,6 +76,9 @@ test-rust: setup ## only the Rust tests
 test-python: setup tests/conformance/node_modules/.package-lock.json ## only the Python tests and the conformance suite
 	$(BIN)/pytest
 
+wheel: $(BIN)/.dependencies ## a wheel in dist/ for projects of your own: pip install dist/durastream-*.whl
+	PATH="$(CURDIR)/$(dir $(UV)):$$PATH" $(BIN)/maturin build --release --locked $(STRIP) --out $(DIST)
+
 fuzz: setup fuzz-guided ## the guided fuzzers, then the property tests for long; what fails is kept in fuzz/
 	PROPTEST_CASES=$(FUZZ_CASES) DURASTREAM_CRASH_ROUNDS=$(FUZZ_ROUNDS) $(AS_MATURIN) $(BIN)/python tools/cargo_test.py $(CARGO_FLAGS)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/pytest -m 'hypothesis or property' --timeout=0
@@ -86,7 +91,7 @@ fuzz-guided: $(CARGO_FUZZ) ## only the guided fuzzers, each for FUZZ_SECONDS
 			-max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=3000 -verbosity=0 -print_final_stats=1 || exit 1; \
 	done
 
-bench: setup ## the measurements of docs/performance.md, beside other servers (about 20 minutes)
+bench: setup ## the measurements of docs/performance.md, beside other servers (about 45 minutes)
 	$(BIN)/python -m bench $(BENCH)
 
 bench-quick: setup ## a few of them for a second each (about a minute, once the other servers are built)
