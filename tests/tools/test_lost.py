@@ -114,14 +114,14 @@ def test_sealing_goes_on_and_the_loss_stays_told_until_its_stream_is_trimmed(
     entries = Manifest.read(directory).files
     lost = [part for entry in entries for part in SealedFile.read(directory, entry).lost]
     assert lost == [(1, 7 * EVENT, 8 * EVENT, int(segment.stem))]
-    for place in (directory, copy):
+    (telling,) = [entry[0] for entry in entries if SealedFile.read(directory, entry).lost]
+    for place, named in ((directory, kept), (copy, copy / f"{telling:016}.sealed")):
         found = command("check", place, "--json")
         assert found.status == 1
         (fault,) = hurt(found.json())
-        assert (fault["kind"], fault["file"]) == (
-            "unreadable",
-            str(place / "damaged" / segment.name),
-        )
+        assert (fault["kind"], fault["file"]) == ("unreadable", str(named))
+        assert (f"{segment.name}, is not here" in fault["detail"]) == (place == copy)
+        assert named.exists()
         assert [fault[it] for it in ("path", "position", "end")] == ["a", 7 * EVENT, 8 * EVENT]
         told = command("stats", place, "--json")
         assert (told.status, hurt(told.json())) == (1, [fault])

@@ -178,7 +178,14 @@ impl Shared {
         looking: &mut Looking,
     ) -> Result<(), CreateError> {
         match wanted {
-            Wanted::Bounds(stretch) => request.known = looking.finder.find(self, stretch)?,
+            Wanted::Bounds(stretch) => {
+                let finder = &mut looking.finder;
+                let takes_part = request.fork.is_some_and(|spec| spec.sub_offset > 0);
+                request.known = match takes_part {
+                    true => finder.find(self, stretch)?,
+                    false => finder.find_start(self, stretch)?,
+                };
+            }
             Wanted::Messages(source, anchor, append) => {
                 let Some(payload) = self.payload(append, looking)? else {
                     request.known = None;

@@ -15,6 +15,41 @@ pub(crate) struct Finder {
 }
 
 impl Finder {
+    /// The sealed append that a stretch begins in, or what is known of it where it is damaged or lost; `None`: decide
+    /// again without.
+    pub(crate) fn find_any(
+        &mut self,
+        shared: &Shared,
+        stretch: &Stretch,
+    ) -> Result<Option<SealedAppend>, ReadError> {
+        let stream = stretch.stream;
+        let found = shared.store.row_at(stream, stretch.from)?;
+        if found.is_none() {
+            self.miss(shared, stretch)?;
+        }
+        Ok(found.map(|row| SealedAppend {
+            stream,
+            start: row.start,
+            end: row.end,
+            is_single: row.is_single,
+        }))
+    }
+
+    /// The same for who only has to know whether an append begins where the stretch does: that is also known where
+    /// what is lost begins. Within it is an error.
+    pub(crate) fn find_start(
+        &mut self,
+        shared: &Shared,
+        stretch: &Stretch,
+    ) -> Result<Option<SealedAppend>, ReadError> {
+        match self.find_any(shared, stretch)? {
+            Some(found) if !found.is_single && found.start != stretch.from => {
+                self.find(shared, stretch)
+            }
+            found => Ok(found),
+        }
+    }
+
     /// The sealed append that a stretch begins in; `None`: decide again without.
     pub(crate) fn find(
         &mut self,
@@ -26,7 +61,12 @@ impl Finder {
         if found.is_none() {
             self.miss(shared, stretch)?;
         }
-        Ok(found.map(|(start, end)| SealedAppend { stream, start, end }))
+        Ok(found.map(|(start, end)| SealedAppend {
+            stream,
+            start,
+            end,
+            is_single: true,
+        }))
     }
 
     /// All of a stretch that begins and ends with an append or an inherited part of one; `None`: decide again.

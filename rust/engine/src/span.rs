@@ -38,12 +38,15 @@ pub(crate) struct Stretch {
     pub(crate) to: u64,
 }
 
-/// A sealed append, as the store knows it; true for good, since what lies at a position never changes.
+/// A sealed append, or a row of some that cannot be told apart, as the store knows it; true for good, since what lies at
+/// a position never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SealedAppend {
     pub(crate) stream: u64,
     pub(crate) start: u64,
     pub(crate) end: u64,
+    /// Whether it is one append.
+    pub(crate) is_single: bool,
 }
 
 /// What holds a position.
@@ -53,6 +56,8 @@ pub(crate) enum Held {
     Nothing,
     /// An append or what is inherited of it, where it begins and ends, and how to read it.
     Append(u64, u64, Part),
+    /// Some append of a row that cannot be told apart, since they are damaged or lost, and where the row begins.
+    Blurred(u64),
     /// One that must be looked up.
     Unknown(Stretch),
 }
@@ -139,6 +144,10 @@ pub(crate) fn holding(
         held = match (part, known) {
             (Part::Append(span), _) => Held::Append(span.start, span.end, part),
             (Part::History(stretch), Some(known)) if known.holds(&stretch) => {
+                if !known.is_single {
+                    held = Held::Blurred(known.start);
+                    return ControlFlow::Break(());
+                }
                 let (from, to) = (known.start, known.end.min(stretch.to));
                 let whole = Stretch {
                     from,

@@ -74,33 +74,26 @@ impl Shared {
         if goal.beyond <= goal.floor {
             return Ok(goal.floor);
         }
-        let cut = self.append_at(goal.id, goal.beyond, goal.tail)?;
-        Ok(goal.floor(cut))
+        Ok(goal.floor(&self.cut_of(goal)?))
     }
 
-    /// Where the append begins and ends that holds the byte at a position below a tail. Not under the
-    /// lock: it may have to be read.
-    fn append_at(
-        &self,
-        id: u64,
-        position: u64,
-        tail: u64,
-    ) -> Result<Option<(u64, u64)>, ReadError> {
+    /// What the limit by bytes cuts; nothing when that was trimmed meanwhile. Not under the lock: it may have to be read.
+    fn cut_of(&self, goal: &Goal) -> Result<Held, ReadError> {
         let (mut finder, mut known) = (Finder::default(), None);
         loop {
             let held = {
                 let inner = self.core.lock();
-                match inner.state.stream(id) {
-                    // Trimmed meanwhile; below the floor nothing may be left to look at.
-                    Some(stream) if position <= stream.reserved_floor() => return Ok(None),
-                    Some(stream) => holding(&inner.state, stream, position, tail, known),
-                    None => return Ok(None),
+                match inner.state.stream(goal.id) {
+                    // Below the floor nothing may be left to look at.
+                    Some(stream) if goal.beyond > stream.reserved_floor() => {
+                        holding(&inner.state, stream, goal.beyond, goal.tail, known)
+                    }
+                    _ => Held::Nothing,
                 }
             };
             match held {
-                Held::Nothing => return Ok(None),
-                Held::Append(start, end, _) => return Ok(Some((start, end))),
-                Held::Unknown(stretch) => known = finder.find(self, &stretch)?,
+                Held::Unknown(stretch) => known = finder.find_any(self, &stretch)?,
+                held => return Ok(held),
             }
         }
     }

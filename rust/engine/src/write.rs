@@ -189,7 +189,7 @@ impl Shared {
             });
             let lsn = ticket.lsn;
             let outcome = match ticket.outcome {
-                Ok(Trimming::Find(stretch)) => match finder.find(self, &stretch) {
+                Ok(Trimming::Find(stretch)) => match finder.find_start(self, &stretch) {
                     Ok(found) => {
                         known = found;
                         continue;

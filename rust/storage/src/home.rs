@@ -74,9 +74,15 @@ impl Home {
         path
     }
 
+    /// Where a segment is kept for people once the log has given it up.
+    pub(crate) fn aside(&self, number: u64) -> PathBuf {
+        let name = format!("{number:016}.{SEGMENT_EXTENSION}");
+        self.dir.join(DAMAGED).join(name)
+    }
+
     /// Moves a segment that does not count any more to where it is kept for people; gives where.
     pub(crate) fn set_aside(&self, number: u64) -> Result<PathBuf, Failure> {
-        let (from, to) = (self.segment(number), aside_in(&self.dir, number));
+        let (from, to) = (self.segment(number), self.aside(number));
         let aside = self.dir.join(DAMAGED);
         self.fs.create_dir_all(&aside).during("create", &aside)?;
         self.rename(&from, &to)?;
@@ -142,12 +148,6 @@ impl Home {
         listing.sealed.sort();
         Ok(listing)
     }
-}
-
-/// Where a segment lies that was set aside in the directory `dir`.
-pub(crate) fn aside_in(dir: &Path, number: u64) -> PathBuf {
-    let name = format!("{number:016}.{SEGMENT_EXTENSION}");
-    dir.join(DAMAGED).join(name)
 }
 
 /// What lies in a data directory. Files of other names are nobody's business.

@@ -24,6 +24,8 @@ pub use history::{ExtentFacts, Gap, SealedFacts};
 pub use mend::{Mended, Mending};
 pub use scan::{Scanned, Seen};
 
+pub use crate::sealed::Trace;
+
 use crate::cold;
 use crate::error::{During, OpenError, ReadError};
 use crate::frame::FrameRef;
@@ -118,7 +120,7 @@ impl Inspection {
             reserves: 0,
             useless: Vec::new(),
             checkpoint: None,
-            sealed: Sealed::of(Vec::new()),
+            sealed: Sealed::of(&home, Vec::new()),
             listed: Vec::new(),
             damaged_checkpoints: Vec::new(),
             findings: Vec::new(),

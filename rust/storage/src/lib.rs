@@ -60,7 +60,7 @@ pub use frame::{Frame, FrameHead, FrameProducer, FrameRef, Placed};
 pub use histogram::{Distribution, Histogram};
 pub use options::{Durability, StoreOptions};
 pub use recovery::Recovering;
-pub use sealed::{Chunk, FilePart, History, Piece};
+pub use sealed::{Chunk, EventRow, FilePart, History, Piece};
 pub use stats::{RecoveryReport, StoreStats};
 pub use store::{Batch, CheckpointWriter, Store};
 pub use tenancy::{Held, Live, Tenancy};

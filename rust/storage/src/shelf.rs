@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::Lsn;
 use crate::committer::Committer;
 use crate::error::{During, Trouble};
-use crate::home::{Home, aside_in};
+use crate::home::Home;
 use crate::log::GroupLog;
 use crate::manifest::{Manifest, ManifestFile};
 use crate::sealed::{Cancelled, SealError, Sealed, SealedFile, Throttle};
@@ -153,7 +153,7 @@ impl Shelf {
         let _alone = self.alone()?;
         for number in before.difference(&after) {
             // It is not there when the log still has it.
-            self.home.remove(&aside_in(self.home.dir(), *number)).ok();
+            self.home.remove(&self.home.aside(*number)).ok();
         }
         Ok(())
     }

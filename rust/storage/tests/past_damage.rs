@@ -126,11 +126,11 @@ impl Subject {
 
     /// Reads every sealed event in every way: those numbered `lost` are refused, the others are as they were.
     fn assert_lost(&self, lost: &[usize]) {
-        assert_lost_in(&self.store, &self.frames(), lost);
+        assert_lost_in(&self.store, &*self.fs, &self.frames(), lost);
     }
 }
 
-fn assert_lost_in(store: &Store, frames: &[FrameRef], lost: &[usize]) {
+fn assert_lost_in(store: &Store, fs: &dyn Fs, frames: &[FrameRef], lost: &[usize]) {
     let sealed = store.sealed();
     for (number, frame) in frames.iter().enumerate() {
         let end = frame.position + u64::from(frame.len);
@@ -138,10 +138,13 @@ fn assert_lost_in(store: &Store, frames: &[FrameRef], lost: &[usize]) {
         let found = store.history(frame.stream, frame.position, end, usize::MAX);
         let by_position = found.map(|it| it.chunks.concat());
         if lost.contains(&number) {
-            assert_refused(&by_frame.unwrap_err(), frame.stream);
+            assert_refused(&by_frame.unwrap_err(), fs, frame.stream);
             if frame.lsn < sealed {
-                assert_refused(&by_position.unwrap_err(), frame.stream);
+                assert_refused(&by_position.unwrap_err(), fs, frame.stream);
                 assert!(store.event_at(frame.stream, frame.position).is_err());
+                let row = store.row_at(frame.stream, frame.position);
+                let row = row.unwrap().unwrap();
+                assert!(row.start <= frame.position && end <= row.end && !row.is_single);
             }
             continue;
         }
@@ -153,12 +156,15 @@ fn assert_lost_in(store: &Store, frames: &[FrameRef], lost: &[usize]) {
     }
 }
 
-/// It names the segment and the stream.
-fn assert_refused(error: &ReadError, stream: u64) {
+/// It names the stream and the segment, where that is; in a backup, which has it not, the file that tells of it.
+fn assert_refused(error: &ReadError, fs: &dyn Fs, stream: u64) {
     let ReadError::Damaged { file, detail, .. } = error else {
         panic!("{error}");
     };
-    assert!(file.extension().is_some_and(|it| it == "wal"), "{error}");
+    assert!(fs.open(file, Open::Read).is_ok(), "{error}");
+    let is_here = file.extension().is_some_and(|it| it == "wal");
+    assert_eq!(!is_here, file.starts_with("/backup"), "{error}");
+    assert_eq!(!is_here, detail.contains("is not here"), "{error}");
     assert!(detail.contains(&format!("stream {stream}")), "{error}");
 }
 
@@ -231,7 +237,7 @@ fn sealing_goes_on_past_damage_and_what_is_lost_stays_refused() {
         .unwrap();
     assert!(report.sealed_files > 0);
     let backup = open(&subject.fs, "/backup", &subject.tenants);
-    assert_lost_in(&backup, &subject.frames(), &[4]);
+    assert_lost_in(&backup, &*subject.fs, &subject.frames(), &[4]);
     assert_eq!(backup.stats().lost_bytes, EVENT as u64);
 
     // Event 4 is of stream 2.

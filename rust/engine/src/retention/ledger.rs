@@ -7,6 +7,7 @@ use durastream_storage::Lsn;
 use super::ladder::Ladder;
 use super::{PARTS, Retention, put_retention, take_retention};
 use crate::moment::{Millis, span};
+use crate::span::Held;
 use crate::varint::{Input, Malformed};
 
 /// The limits of one stream, and the past that they are about.
@@ -37,16 +38,14 @@ pub(crate) struct Goal {
 }
 
 impl Goal {
-    /// The new floor, given the bounds of the append that the limit by bytes cuts: that one goes as a
-    /// whole, unless it is the last.
-    pub(crate) fn floor(&self, cut: Option<(u64, u64)>) -> u64 {
-        let kept = cut.map_or(0, |(start, end)| {
-            if start == self.beyond || end == self.tail {
-                start
-            } else {
-                end
-            }
-        });
+    /// The new floor, given what the limit by bytes cuts: an append goes as a whole, unless it is the last; appends that
+    /// cannot be told apart stay.
+    pub(crate) fn floor(&self, cut: &Held) -> u64 {
+        let kept = match *cut {
+            Held::Append(start, end, _) if start < self.beyond && end < self.tail => end,
+            Held::Append(start, ..) | Held::Blurred(start) => start,
+            Held::Nothing | Held::Unknown(_) => 0,
+        };
         self.floor.max(kept)
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn decide_delete(state: &State, path: &StreamPath) -> Result<Event, R
 }
 
 /// The new floor is the start of the append that holds `before`, so that reads stay whole. `known`: what was
-/// looked up.
+/// looked up; appends that cannot be told apart, only when `before` is where they begin.
 pub(crate) fn decide_trim(
     state: &State,
     path: &StreamPath,
@@ -76,7 +76,7 @@ pub(crate) fn decide_trim(
     }
     let floor = match holding(state, stream, position, stream.tail(), known) {
         Held::Nothing => stream.tail(),
-        Held::Append(start, ..) => start,
+        Held::Append(start, ..) | Held::Blurred(start) => start,
         Held::Unknown(stretch) => return Ok(TrimDecision::Find(stretch)),
     };
     if floor <= reserved {

@@ -228,11 +228,19 @@ fn fork_point(
             source.offset(floor)
         ));
     }
+    // A floor is where an append begins, whatever of it can be read.
+    if anchor == floor && spec.sub_offset == 0 {
+        return Ok(Point::At(anchor));
+    }
     let (start, end, append) = match holding(state, source, anchor, source.tail(), request.known) {
         Held::Unknown(stretch) => return Ok(Point::Find(stretch)),
         Held::Append(start, end, append) => (start, end, append),
         Held::Nothing if spec.sub_offset == 0 => return Ok(Point::At(anchor)),
         Held::Nothing => return Err("there is no append after it to take a part of".to_owned()),
+        Held::Blurred(start) if start == anchor && spec.sub_offset == 0 => {
+            return Ok(Point::At(anchor));
+        }
+        Held::Blurred(_) => return Err("what lies there cannot be read".to_owned()),
     };
     if start != anchor {
         return Err(format!(

@@ -90,12 +90,15 @@ impl Holdings {
             };
             for gap in inspection.history_gaps(stretch.stream, stretch.from, stretch.to) {
                 let named = (stream.id, &stream.path);
-                let (file, detail) = match gap.segment {
-                    Some(segment) => (segment, "they were damaged here before they were sealed"),
-                    None => (file.clone(), "no sealed file that can be read has them"),
+                let (file, detail) = match gap.trace {
+                    Some(trace) => (trace.file, format!("they were {}", trace.detail)),
+                    None => {
+                        let detail = "no sealed file that can be read has them";
+                        (file.clone(), detail.to_owned())
+                    }
                 };
                 let range = (gap.from, gap.to);
-                faults.push(Fault::missing(file, 0, named, range, detail));
+                faults.push(Fault::missing(file, 0, named, range, &detail));
             }
         }
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::finding::{self, Finding};
-use super::{Found, Inspection, Listed, version};
+use super::{Inspection, Listed, version};
 use crate::Lsn;
 use crate::error::{OpenError, ReadError};
 use crate::frame::FrameRef;
 use crate::home::MANIFEST;
-use crate::sealed::{HEADER, Lost, Sealed, SealedFile};
+use crate::sealed::{HEADER, Sealed, SealedFile, Trace};
 
 /// Bytes that an extent shows of its payload.
 const SHOWN: u64 = 64;
@@ -66,8 +66,8 @@ pub struct Gap {
     pub from: u64,
     /// Position behind the last byte.
     pub to: u64,
-    /// The segment in which they lay, when they were damaged before they were sealed.
-    pub segment: Option<PathBuf>,
+    /// What is left of them, when they were damaged before they were sealed.
+    pub trace: Option<Trace>,
 }
 
 impl Inspection {
@@ -101,7 +101,7 @@ impl Inspection {
                 Err(other) => return Err(other),
             }
         }
-        self.sealed = Sealed::of(open);
+        self.sealed = Sealed::of(&self.home, open);
         for pair in self.sealed.files().windows(2) {
             if let [one, next] = pair
                 && next.entry().from < one.entry().to
@@ -171,31 +171,23 @@ impl Inspection {
     /// what was lost later.
     fn add_gap(&self, stream: u64, from: u64, to: u64, gaps: &mut Vec<Gap>) {
         let files = self.sealed.files();
-        let lost = files
-            .iter()
-            .flat_map(|file| file.lost().behind(stream, from));
+        let lost = files.iter().flat_map(|file| {
+            let parts = file.lost().behind(stream, from);
+            parts.map(move |part| (file.path(), part))
+        });
         let mut at = from;
-        let mut add = |from: u64, to: u64, segment| {
+        let mut add = |from: u64, to: u64, trace| {
             if from < to {
-                gaps.push(Gap { from, to, segment });
+                gaps.push(Gap { from, to, trace });
             }
         };
-        for part in lost.take_while(|part| part.start < to) {
+        for (file, part) in lost.take_while(|(_, part)| part.start < to) {
             add(at, part.start, None);
             let start = part.start.max(at);
             at = part.end.min(to).max(at);
-            add(start, at, Some(self.aside(part)));
+            add(start, at, Some(part.trace(&self.home, file)));
         }
         add(at, to, None);
-    }
-
-    /// Where the segment lies in which something was lost.
-    fn aside(&self, part: &Lost) -> PathBuf {
-        let listed = |found: &&Found| found.segment.birth.number == part.segment;
-        match self.segments.iter().find(listed) {
-            Some(found) => found.segment.path.clone(),
-            None => part.file(self.home.dir()),
-        }
     }
 
     /// How many sealed events of `stream` have a byte between `from` and `to`.

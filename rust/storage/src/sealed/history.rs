@@ -1,7 +1,6 @@
 //! The history of all streams: what the open sealed files hold together.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::sealed::SealedEntry;
 use crate::sealed::extent::Extent;
 use crate::sealed::file::SealedFile;
 use crate::sealed::liveness::Lives;
+use crate::sealed::lost::Lost;
 use crate::sealed::part::Piece;
 use crate::sealed::throttle::{Cancelled, Throttle};
 use crate::tenancy::Tenancy;
@@ -30,6 +30,17 @@ pub struct History<T = Bytes> {
     pub end: u64,
     /// The bytes, in as many pieces as they lie in on disk: not one per event.
     pub chunks: Vec<T>,
+}
+
+/// Whole sealed events of a stream, one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventRow {
+    /// Position of the first byte: an event begins there.
+    pub start: u64,
+    /// Position behind the last byte: an event ends there, or what anybody may ask for of it.
+    pub end: u64,
+    /// Whether it is a single event. Otherwise nobody can tell where those within begin.
+    pub is_single: bool,
 }
 
 /// Figures of the sealed files.
@@ -54,6 +65,7 @@ type Files = Arc<Vec<Arc<SealedFile>>>;
 
 /// The sealed files that count, open. A reader keeps those it began with, also when they are replaced meanwhile.
 pub(crate) struct Sealed {
+    home: Home,
     files: RwLock<Files>,
 }
 
@@ -64,13 +76,14 @@ impl Sealed {
             .iter()
             .map(|entry| SealedFile::open(home, entry).map(Arc::new))
             .collect();
-        Ok(Self::of(files?))
+        Ok(Self::of(home, files?))
     }
 
     /// Of files that are open.
-    pub(crate) fn of(mut files: Vec<Arc<SealedFile>>) -> Self {
+    pub(crate) fn of(home: &Home, mut files: Vec<Arc<SealedFile>>) -> Self {
         files.sort_by_key(|file| file.entry().from);
         Self {
+            home: home.clone(),
             files: RwLock::new(Arc::new(files)),
         }
     }
@@ -134,7 +147,7 @@ impl Sealed {
         let files = self.files();
         let mut extents = extents(&files, stream, from);
         let Some((file, first)) = extents.next().filter(|(_, extent)| extent.holds(from)) else {
-            return not_lost(&files, stream, from).map(|()| nothing);
+            return self.not_lost(&files, stream, from).map(|()| nothing);
         };
         // The disk reads them while it is found out where they end.
         let likely = from.saturating_add(max_bytes as u64).min(to);
@@ -191,7 +204,29 @@ impl Sealed {
                 let event = file.event(&extent, position)?;
                 Ok(Some((event.start, event.end)))
             }
-            _ => not_lost(&files, stream, position).map(|()| None),
+            _ => self.not_lost(&files, stream, position).map(|()| None),
+        }
+    }
+
+    /// The shortest row of whole events of `stream` that is known to hold the byte at `position`: the event itself, or,
+    /// where its bounds are damaged or lost, what is damaged or lost with it.
+    pub(crate) fn row_at(&self, stream: u64, position: u64) -> Result<Option<EventRow>, ReadError> {
+        let row = |(start, end), is_single| EventRow {
+            start,
+            end,
+            is_single,
+        };
+        let files = self.files();
+        match extents(&files, stream, position).next() {
+            Some((file, extent)) if extent.holds(position) => match file.event(&extent, position) {
+                Ok(event) => Ok(Some(row((event.start, event.end), true))),
+                Err(ReadError::Damaged { .. }) => Ok(Some(row((extent.start, extent.end), false))),
+                Err(error) => Err(error),
+            },
+            _ => {
+                let lost = lost_at(&files, stream, position);
+                Ok(lost.map(|(_, part)| row((part.start, part.end), false)))
+            }
         }
     }
 
@@ -221,7 +256,9 @@ impl Sealed {
             .next()
             .filter(|(_, extent)| extent.holds(frame.position))
         else {
-            return not_lost(&files, frame.stream, frame.position).map(|()| None);
+            return self
+                .not_lost(&files, frame.stream, frame.position)
+                .map(|()| None);
         };
         let len = u64::from(frame.len);
         let at = extent.data_at + (frame.position - extent.start);
@@ -267,6 +304,14 @@ impl Sealed {
             .collect()
     }
 
+    /// Refuses what is known to be lost.
+    fn not_lost(&self, files: &Files, stream: u64, position: u64) -> Result<(), ReadError> {
+        match lost_at(files, stream, position) {
+            Some((file, part)) => Err(part.refusal(&self.home, file.path())),
+            None => Ok(()),
+        }
+    }
+
     /// Figures now.
     pub(crate) fn figures(&self) -> SealedFigures {
         self.files()
@@ -284,15 +329,12 @@ impl Sealed {
     }
 }
 
-/// Refuses what is known to be lost.
-fn not_lost(files: &Files, stream: u64, position: u64) -> Result<(), ReadError> {
-    let lost = files
+/// The lost part of `stream` that holds the byte at `position`, and the file that says so.
+fn lost_at(files: &Files, stream: u64, position: u64) -> Option<(&Arc<SealedFile>, &Lost)> {
+    let mut parts = files
         .iter()
-        .find_map(|file| file.lost().at(stream, position).map(|part| (file, part)));
-    match lost {
-        Some((file, part)) => Err(part.refusal(file.path().parent().unwrap_or(Path::new("")))),
-        None => Ok(()),
-    }
+        .filter_map(|file| file.lost().at(stream, position).map(|part| (file, part)));
+    parts.next()
 }
 
 /// The extents of `stream` that end behind `from`, in order of positions.

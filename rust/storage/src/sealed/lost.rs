@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::codec::{put, u64_at};
 use crate::error::ReadError;
-use crate::home::aside_in;
+use crate::fs::Open;
+use crate::home::Home;
 use crate::sealed::liveness::Lives;
 use crate::tenancy::{Held, Tenancy};
 
@@ -22,6 +23,15 @@ pub(crate) struct Lost {
     pub(crate) end: u64,
     /// File number of the segment in which it lay.
     pub(crate) segment: u64,
+}
+
+/// What is left of what is lost, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    /// A file that is there.
+    pub file: PathBuf,
+    /// What happened.
+    pub detail: String,
 }
 
 impl Lost {
@@ -43,20 +53,34 @@ impl Lost {
         }
     }
 
-    /// Where what is left of it lies, in a directory `dir`, once the log has given it up.
-    pub(crate) fn file(&self, dir: &Path) -> PathBuf {
-        aside_in(dir, self.segment)
+    /// Which file to name: the segment, in the log or where it was set aside, or, where it is not, the sealed file
+    /// that says what is lost.
+    pub(crate) fn trace(&self, home: &Home, sealed: &Path) -> Trace {
+        // In this order it is found also when it is set aside meanwhile.
+        let places = [home.segment(self.segment), home.aside(self.segment)];
+        let segment = places
+            .into_iter()
+            .find(|path| home.open(path, Open::Read).is_ok());
+        let mut detail = "damaged in the log before they were sealed".to_owned();
+        let file = segment.unwrap_or_else(|| {
+            let name = home.segment(self.segment);
+            let name = name.file_name().unwrap_or_default().display();
+            detail += &format!("; the segment, {name}, is not here: backups do not copy it");
+            sealed.to_owned()
+        });
+        Trace { file, detail }
     }
 
     /// What to say to who reads it.
-    pub(crate) fn refusal(&self, dir: &Path) -> ReadError {
+    pub(crate) fn refusal(&self, home: &Home, sealed: &Path) -> ReadError {
+        let Trace { file, detail } = self.trace(home, sealed);
+        let Self {
+            stream, start, end, ..
+        } = self;
         ReadError::Damaged {
-            file: self.file(dir),
+            file,
             offset: 0,
-            detail: format!(
-                "positions {} to {} of stream {} were damaged in the log before they were sealed",
-                self.start, self.end, self.stream
-            ),
+            detail: format!("positions {start} to {end} of stream {stream} were {detail}"),
         }
     }
 }

@@ -241,6 +241,31 @@ fn a_block_is_verified_once() {
 }
 
 #[test]
+fn where_marks_are_damaged_only_the_bounds_of_their_extent_are_known() {
+    let (home, mut model) = (home(), Model::default());
+    let burst = |stream, count| Burst {
+        stream,
+        len: 100,
+        count,
+    };
+    let sealed = model.write_all(&home, &[vec![burst(1, 30), burst(2, 1)]]);
+    let files = sealed.files();
+    let marks_at = files[0].extents().get(0).unwrap().marks_at;
+    let row = |sealed: &Sealed, stream, position| {
+        let row = sealed.row_at(stream, position).unwrap();
+        row.map(|row| (row.start, row.end, row.is_single))
+    };
+    assert_eq!(row(&sealed, 1, 1250), Some((1200, 1300, true)));
+    let reopened = Sealed::open(&home, &[files[0].entry()]).unwrap();
+    flip(&home, files[0].path(), (4096 + marks_at) * 8);
+    assert!(reopened.event_at(1, 1250).is_err());
+    let row = |stream, position| row(&reopened, stream, position);
+    assert_eq!(row(1, 1250), Some((1000, 4000, false)));
+    assert_eq!(row(2, 2000), Some((2000, 2100, true)));
+    assert_eq!((row(1, 4000), row(3, 0)), (None, None));
+}
+
+#[test]
 fn a_reader_keeps_the_files_that_it_began_with() {
     let (home, mut model) = (home(), Model::default());
     let batch = vec![Burst {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Inner, Store};
 use crate::error::ReadError;
 use crate::frame::FrameRef;
-use crate::sealed::{History, Piece};
+use crate::sealed::{EventRow, History, Piece};
 
 impl Store {
     /// Whether every one of `frames` can be read without touching the disk.
@@ -81,6 +81,12 @@ impl Store {
     /// Start and end of the sealed event of `stream` that holds the byte at `position`.
     pub fn event_at(&self, stream: u64, position: u64) -> Result<Option<(u64, u64)>, ReadError> {
         self.inner.shelf.files().event_at(stream, position)
+    }
+
+    /// The shortest row of whole sealed events of `stream` that is known to hold the byte at `position`: one event, or,
+    /// where it is damaged or lost where events begin, all of what is damaged or lost together.
+    pub fn row_at(&self, stream: u64, position: u64) -> Result<Option<EventRow>, ReadError> {
+        self.inner.shelf.files().row_at(stream, position)
     }
 
     /// How many sealed events of `stream` have a byte between `from` and `to`.

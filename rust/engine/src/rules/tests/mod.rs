@@ -131,7 +131,12 @@ impl Table {
             .unwrap_or_else(|| panic!("{stretch:?} was dropped"));
         let (start, end) = (*start, start + payload.len() as u64);
         assert!(from < end, "{stretch:?} was dropped");
-        SealedAppend { stream, start, end }
+        SealedAppend {
+            stream,
+            start,
+            end,
+            is_single: true,
+        }
     }
 
     fn payload(&self, part: Part) -> Bytes {
@@ -277,10 +282,7 @@ impl Table {
                 Held::Unknown(stretch) => held(Some(self.find(&stretch))),
                 held => held,
             };
-            let floor = goal.floor(match held {
-                Held::Append(start, end, _) => Some((start, end)),
-                _ => None,
-            });
+            let floor = goal.floor(&held);
             if floor > reserved {
                 let id = goal.id;
                 self.record(Event::Trim { id, floor }, Bytes::new());
