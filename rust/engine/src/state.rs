@@ -195,7 +195,7 @@ impl State {
     }
 
     /// Forgets payloads that neither readers nor forks can reach, as far as checkpoints leave them out.
-    fn drop_unused(&mut self, id: u64) {
+    pub(crate) fn drop_unused(&mut self, id: u64) {
         let lowest = self.needs.lowest(id).unwrap_or(u64::MAX);
         if let Some(stream) = self.streams.get_mut(id) {
             let unused = stream.kept().min(stream.floor()).min(lowest);
@@ -210,6 +210,7 @@ impl State {
         debug_assert_eq!(stream.phase, Phase::Removed);
         if let Some(origin) = stream.origin() {
             self.needs.remove(&stream, &self.streams);
+            // Of those further up nothing is left out before they have no forks: then this source goes, too.
             self.drop_unused(origin.source);
         }
         // Two left: the set's and this stream's.

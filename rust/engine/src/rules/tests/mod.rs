@@ -89,9 +89,16 @@ impl Table {
         self.end
     }
 
-    /// Makes everything so far durable.
+    /// Makes everything so far durable: then nothing is indexed any more that could have been forgotten.
     pub(super) fn commit(&mut self) {
         self.settle(usize::MAX);
+        let ids: Vec<u64> = self.state.streams.values().map(|it| it.id).collect();
+        for id in ids {
+            let starts = |table: &Self| table.state.stream(id).unwrap().index.start();
+            let start = starts(self);
+            self.state.drop_unused(id);
+            assert_eq!(start, starts(self), "stream {id}");
+        }
     }
 
     /// Makes the first events of those that are not durable so.
