@@ -1,7 +1,8 @@
 //! How much of a stream is kept: limits by bytes, age and number of appends.
 //!
 //! Everything within the limits is kept, so a floor that follows from them is never too high. It may
-//! lag: by less than 1/64 of a limit, by nothing for numbers up to 64, and until the reaper comes round.
+//! lag: by less than 1/64 of a limit, by nothing for numbers up to 64, by what was damaged or lost together with the append
+//! that a limit by bytes cuts, and until the reaper comes round.
 
 mod ladder;
 mod ledger;
