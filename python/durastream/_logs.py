@@ -50,14 +50,14 @@ def _plain(value: object) -> str:
     return value if plain and value else json.dumps(value, ensure_ascii=False)
 
 
-def configure(level: str, style: str) -> None:
-    """Send log records of this process, its native half included, to standard error."""
+def configure(level: str, style: str, collector: str | None, trace_ratio: float) -> None:
+    """Send log records of this process, its native half included, to standard error, spans to a collector."""
     handler = logging.StreamHandler()
     if style == "json":
         handler.setFormatter(_JsonFormatter())
     else:
         handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    log_to_stderr(level, style == "json")
+    log_to_stderr(level, style == "json", collector=collector, trace_ratio=trace_ratio)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # They log every header field, and the bytes it makes.
     for library in ("h2", "hpack"):

@@ -50,11 +50,14 @@ __all__ = [
     "dump",
     "examine",
     "flush_logs",
+    "flush_traces",
     "has_long_integer",
+    "is_traced",
     "log_to_stderr",
     "repair",
     "STEP_NEED_BODY",
     "sweep",
+    "trace_request",
     "STEP_RESPOND",
     "STEP_START",
     "STEP_CHUNK",
@@ -430,11 +433,24 @@ class Exchange:
     def close(self) -> None:
         """End the exchange and withdraw its watches. Idempotent."""
 
-def log_to_stderr(level: str, json: bool) -> None:
-    """Have the native half write its log lines to standard error, from `level` on.
+def log_to_stderr(
+    level: str, json: bool, *, collector: str | None = None, trace_ratio: float = 1.0
+) -> None:
+    """Have the native half write its log lines to standard error, from `level` on, and spans to `collector`.
 
-    Only the first call of a process counts. Raises ValueError for an unknown level.
+    Only the first call of a process counts. Raises ValueError for an unknown level or what is no URL.
     """
+
+def is_traced(traceparent: bytes | None) -> bool:
+    """Whether a request with this `traceparent` is to be a span."""
+
+def trace_request(
+    seconds: float, texts: list[tuple[str, str]], numbers: list[tuple[str, int]], whole: bool
+) -> None:
+    """Make a span of a request that took `seconds` until now, of the fields of the native listener's."""
+
+def flush_traces(seconds: float) -> None:
+    """Send what spans are left, and no more after them; wait no longer than `seconds`."""
 
 def flush_logs() -> None:
     """Return when what the native half has logged is written, or after a second."""

@@ -31,6 +31,7 @@ class NativeListener:
         keep_alive: float | None = None,
         stall: float | None = None,
         access_log: int = 0,
+        trace_ratio: float = 0.0,
     ) -> NativeListener:
         """Listen and serve; port 0 takes a free one.
 

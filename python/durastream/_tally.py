@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from durastream._native import is_traced, trace_request
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -113,11 +115,20 @@ class Tally:
 
 
 class Observed:
-    """An application whose requests are counted, and one in `every` logged (0: none)."""
+    """An application whose requests are counted, one in `every` logged (0: none), some `traced`."""
 
     def __init__(
-        self, app: Application, tally: Tally, is_stream: Callable[[bytes], bool], every: int
+        self,
+        app: Application,
+        tally: Tally,
+        is_stream: Callable[[bytes], bool],
+        every: int,
+        *,
+        traced: bool = False,
+        base_paths: Sequence[str] = (),
     ) -> None:
+        self._traced = traced
+        self._bases = sorted((path.rstrip("/") for path in base_paths), key=len, reverse=True)
         self._app = app
         self._tally = tally
         self._is_stream = is_stream
@@ -131,15 +142,24 @@ class Observed:
             return
         seen = _Seen(scope, self._tally, receive, send)
         operation = self._operation(scope)
+        parent = dict(scope["headers"]).get(b"traceparent") if self._traced else None
+        traced = self._traced and is_traced(parent)
         try:
             await self._app(scope, seen.receive, seen.send)
         finally:
             if seen.status:
                 self._tally.times[operation].record(seen.answered - seen.begun)
+            if traced:
+                seen.trace(OPERATIONS[operation], self._base(scope["raw_path"]), parent)
             if self._every:
                 self._passed = (self._passed + 1) % self._every
                 if self._passed == 0:
                     seen.log()
+
+    def _base(self, path: bytes) -> str | None:
+        text = path.decode("latin-1")
+        below = (base for base in self._bases if text == base or text.startswith(base + "/"))
+        return next(below, None)
 
     def _operation(self, scope: Scope) -> int:
         if not self._is_stream(scope["raw_path"]):
@@ -188,25 +208,55 @@ class _Seen:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self.whole = True
 
+    @property
+    def peer(self) -> str:
+        """Address and port."""
+        client = self._scope["client"]
+        return f"{client[0]}:{client[1]}" if client else "unix"
+
+    @property
+    def target(self) -> str:
+        """Path and query, as sent."""
+        path, query = self._scope["raw_path"], self._scope["query_string"]
+        whole: bytes = path + b"?" + query if query else path
+        return whole.decode("ascii", "backslashreplace")
+
+    @property
+    def seconds(self) -> float:
+        """Since its head."""
+        return (time.perf_counter_ns() - self.begun) / 1e9
+
     def log(self) -> None:
-        scope = self._scope
-        target = scope["raw_path"] + (
-            b"?" + scope["query_string"] if scope["query_string"] else b""
-        )
-        client = scope["client"]
+        """As the native listener logs it."""
         access.info(
             "request",
             extra={
                 "fields": {
-                    "peer": f"{client[0]}:{client[1]}" if client else "unix",
-                    "method": scope["method"],
-                    "target": target.decode("ascii", "backslashreplace"),
-                    "version": scope["http_version"],
+                    "peer": self.peer,
+                    "method": self._scope["method"],
+                    "target": self.target,
+                    "version": self._scope["http_version"],
                     "status": self.status,
                     "received": self.received,
                     "sent": self.sent,
-                    "milliseconds": round((time.perf_counter_ns() - self.begun) / 1e6, 3),
+                    "milliseconds": round(self.seconds * 1e3, 3),
                     "whole": self.whole,
                 }
             },
         )
+
+    def trace(self, operation: str, base: str | None, parent: bytes | None) -> None:
+        """As the native listener traces it."""
+        texts = [
+            ("peer", self.peer),
+            ("method", self._scope["method"]),
+            ("target", self.target),
+            ("version", self._scope["http_version"]),
+            ("traceparent", (parent or b"").decode("latin-1")),
+        ]
+        if base is not None:
+            texts.append(("base", base))
+        # Behind the base, which is none of what is no operation.
+        texts.append(("operation", operation))
+        numbers = [("status", self.status), ("received", self.received), ("sent", self.sent)]
+        trace_request(self.seconds, texts, numbers, self.whole)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from durastream import __version__, _logs, serve_native
-from durastream._native import flush_logs
+from durastream._native import flush_logs, flush_traces
 from durastream._tally import Observed, Tally
 from durastream.asgi import create_app
 from durastream.engine import LogEngine
@@ -34,11 +34,17 @@ log = logging.getLogger("durastream")
 FAILED = 1
 CLOSE_SECONDS = 3.0
 """How long closing the log may take. With the grace for requests, less than the promised 10 s."""
+TRACE_SECONDS = 0.75
+"""How long the last spans may take to the collector, of the same 10 s."""
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; the exit status."""
-    _logs.configure(settings.log_level, settings.log_format)
+    _logs.configure(
+        settings.log_level, settings.log_format, settings.otlp_endpoint, settings.trace_ratio
+    )
+    if settings.otlp_endpoint is not None:
+        log.info("tracing %g of the requests to %s", settings.trace_ratio, settings.otlp_endpoint)
     _raise_descriptor_limit(settings.max_connections)
     try:
         if settings.listener == "native":
@@ -49,6 +55,7 @@ def serve(settings: Settings) -> int:
     except ServeError as error:
         return _fail(str(error))
     finally:
+        flush_traces(TRACE_SECONDS)
         flush_logs()
 
 
@@ -166,7 +173,14 @@ def _run(
 ) -> int:
     app = _app(settings, engine)
     tally = Tally()
-    observed = Observed(app, tally, app.service.routes, settings.access_every)
+    observed = Observed(
+        app,
+        tally,
+        app.service.routes,
+        settings.access_every,
+        traced=settings.otlp_endpoint is not None,
+        base_paths=settings.base_path,
+    )
     listener = Listener(observed, [sock], limits=_limits(settings, app), tls=tls)
     app.metrics.listeners["hypercorn"] = lambda: tally.snapshot(
         listener.connections, listener.accepted, listener.refused, app.upload_bytes

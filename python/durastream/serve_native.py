@@ -44,6 +44,7 @@ def start(settings: Settings, app: DurableStreams, upstream: str) -> NativeListe
         keep_alive=settings.keep_alive,
         stall=settings.stall_timeout,
         access_log=settings.access_every,
+        trace_ratio=settings.trace_ratio if settings.otlp_endpoint is not None else 0.0,
     )
 
 

@@ -116,6 +116,21 @@ def _origin(text: str) -> str:
     return text
 
 
+def _collector(text: str) -> str:
+    if not re.fullmatch(r"http://[^/\s?#@]+(/[^\s?#]*)?", text):
+        raise ValueError(
+            f"{text!r} is not a collector; give one that takes OTLP over plain HTTP, "
+            "such as http://127.0.0.1:4318"
+        )
+    return text.rstrip("/") + "/v1/traces"
+
+
+def _ratio(text: str) -> float:
+    if not re.fullmatch(r"\d*\.?\d+", text.strip()) or float(text) > 1:
+        raise ValueError(f"{text!r} is not a ratio; give a number from 0 to 1")
+    return float(text)
+
+
 def _one_of(choices: Sequence[str]) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in choices:
@@ -237,8 +252,15 @@ SETTINGS: tuple[Setting, ...] = (
         ("access_log", _one_of(ACCESS_LOGS), "off", "WHICH",
          "requests to log: off, sampled (one in 100), full"),
         ("log_format", _one_of(LOG_FORMATS), "text", "FORMAT", "text or json, one line each, on stderr"),
+        ("otlp_endpoint", _collector, None, "URL",
+         "OpenTelemetry collector that gets spans, by OTLP over HTTP; also OTEL_EXPORTER_OTLP_ENDPOINT"),
+        ("trace_ratio", _ratio, "0.01", "RATIO",
+         "of the requests without a traceparent, how many become spans: 0 to 1"),
     ),
 )  # fmt: skip
+
+STANDARD = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""Variables that others have named, behind ours; an empty one says nothing."""
 
 ENGINE_LIMITS = tuple(s.name for s in SETTINGS if s.group == ENGINE and s.name != "durability")
 
@@ -301,10 +323,13 @@ def _value(setting: Setting, given: str | list[str] | None, environment: Mapping
     name = setting.flag
     if given is None:
         found = environment.get(setting.variable)
-        if found is None:
-            found = setting.default
-        else:
+        standard = STANDARD.get(setting.name)
+        if found is not None:
             name = setting.variable
+        elif standard and environment.get(standard):
+            name, found = standard, environment[standard]
+        else:
+            found = setting.default
         if found is None:
             return None
         given = [part.strip() for part in found.split(",")] if setting.repeatable else found

@@ -35,15 +35,21 @@ def test_json_has_the_same_fields_on_both(server_factory: ServerFactory) -> None
     httpx.put(stream, headers=TEXT, content=b"12345")
     with H2Client.to(server.port) as client:
         client.wait_end(client.request(b"GET", b"/v1/stream/a?offset=-1"))
+        append = client.request(
+            b"POST", b"/v1/stream/a", [(b"content-type", b"text/plain")], end=False
+        )
+        client.data(append, b"123", end=True)
+        client.wait_end(append)
     httpx.get(f"{server.url}/health")
-    seen: list[dict[str, Any]] = [json.loads(line) for line in lines(server, 3)]
-    assert [list(line) for line in seen] == [FIELDS] * 3
+    seen: list[dict[str, Any]] = [json.loads(line) for line in lines(server, 4)]
+    assert [list(line) for line in seen] == [FIELDS] * 4
     assert [
         (x["method"], x["target"], x["version"], x["status"], x["received"], x["sent"], x["whole"])
         for x in seen
     ] == [
         ("PUT", "/v1/stream/a", "1.1", 201, 5, 0, True),
         ("GET", "/v1/stream/a?offset=-1", "2", 200, 0, 5, True),
+        ("POST", "/v1/stream/a", "2", 204, 3, 0, True),
         ("GET", "/health", "1.1", 200, 0, 16, True),
     ]
     for line in seen:

@@ -15,7 +15,7 @@ from pathlib import Path
 COMMAND = Path(sys.executable).parent / "durable-streams"
 START_SECONDS = 20.0
 STOP_SECONDS = 10.0
-URL = re.compile(r"https?://[^\s/]+")
+URL = re.compile(r"(?<= serving )https?://[^\s/]+")
 
 
 @dataclass

@@ -51,13 +51,22 @@ impl Router {
         Ok(Self { bases })
     }
 
-    /// The part of a raw path behind its base path: the longest that fits.
+    /// The base path of a raw path: the longest that fits.
+    pub(crate) fn base(&self, path: &[u8]) -> Option<&str> {
+        self.split(path).map(|(base, _)| base)
+    }
+
+    /// The part of a raw path behind its base path.
     pub(crate) fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
+        self.split(path).map(|(_, below)| below)
+    }
+
+    fn split<'a>(&self, path: &'a [u8]) -> Option<(&str, &'a [u8])> {
         self.bases.iter().find_map(|base| {
             let rest = path.strip_prefix(base.as_bytes())?;
             match rest {
-                [] => Some(rest),
-                [b'/', below @ ..] => Some(below),
+                [] => Some((base.as_str(), rest)),
+                [b'/', below @ ..] => Some((base.as_str(), below)),
                 _ => None,
             }
         })

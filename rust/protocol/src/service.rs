@@ -73,6 +73,11 @@ impl Service {
         self.shared.router.below(path).is_some()
     }
 
+    /// The base path that a raw path is below, without a slash at its end.
+    pub fn base_path(&self, path: &[u8]) -> Option<&str> {
+        self.shared.router.base(path)
+    }
+
     /// Whether a request for this raw path is an operation on a stream, sound or not: below a base path,
     /// and no control API's.
     pub fn serves(&self, path: &[u8]) -> bool {

@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 
 mod buffer;
+mod collector;
 mod digits;
 mod engine;
 mod errors;
@@ -25,6 +26,7 @@ mod retention;
 mod service;
 mod stats;
 mod tools;
+mod traces;
 mod values;
 
 /// The native half of `durastream`.
@@ -64,6 +66,8 @@ mod _native {
     use crate::stats::{Distribution, ListenerStats, Stats};
     #[pymodule_export]
     use crate::tools::{dump, examine, repair, sweep};
+    #[pymodule_export]
+    use crate::traces::{flush_traces, is_traced, trace_request};
     #[pymodule_export]
     use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, StreamInfo};
 

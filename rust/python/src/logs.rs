@@ -15,7 +15,10 @@ use time::macros::format_description;
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use crate::traces::{self, Spans};
 
 const TEXT_TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day] [hour]:[minute]:[second],[subsecond digits:3]");
@@ -33,10 +36,17 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
-/// Sends events of at least `level` to standard error, as text or JSON. Only the first call of a process counts.
-/// Raises ValueError for an unknown level.
+/// Sends events of at least `level` to standard error, as text or JSON, and spans to `collector`, the URL of an
+/// OpenTelemetry collector, of what no caller has decided about `trace_ratio`. Only the first call of a process counts.
+/// Raises ValueError for an unknown level or a URL that is none.
 #[pyfunction]
-pub(crate) fn log_to_stderr(level: &str, json: bool) -> PyResult<()> {
+#[pyo3(signature = (level, json, *, collector=None, trace_ratio=1.0))]
+pub(crate) fn log_to_stderr(
+    level: &str,
+    json: bool,
+    collector: Option<&str>,
+    trace_ratio: f64,
+) -> PyResult<()> {
     let level = match level {
         "debug" => LevelFilter::DEBUG,
         "info" => LevelFilter::INFO,
@@ -56,9 +66,16 @@ pub(crate) fn log_to_stderr(level: &str, json: bool) -> PyResult<()> {
         level,
         out: sender,
     };
-    let subscriber = tracing_subscriber::registry().with(level).with(lines);
+    let registry = tracing_subscriber::registry();
     // Another one is there only if a Rust program around this one has set it: then that is to hear it.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    let _ = match collector {
+        None => tracing::subscriber::set_global_default(registry.with(level).with(lines)),
+        Some(collector) => {
+            let spans = traces::begin(collector, trace_ratio)?.with_filter(filter_fn(Spans::wants));
+            let lines = lines.with_filter(level);
+            tracing::subscriber::set_global_default(registry.with(lines).with(spans))
+        }
+    };
     Ok(())
 }
 

@@ -3,8 +3,10 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use tracing::Span;
+use tracing::{Level, Span};
 
+use crate::Limits;
+use crate::sampling::{TraceParent, TraceSampler};
 use crate::tally::{Operation, Tally};
 
 /// Target of the events of the access log.
@@ -23,6 +25,7 @@ pub(crate) struct Asked {
 struct Told {
     logged: bool,
     span: Span,
+    operation: Operation,
     peer: String,
     method: String,
     target: String,
@@ -44,27 +47,25 @@ impl Asked {
         }
     }
 
-    /// A request; `peer` is asked for only if it is to be told.
-    pub(crate) fn new(
+    /// A request; `whence` is asked for only if it is to be told: its peer, and the base path of its stream.
+    pub(crate) fn new<'a>(
         operation: Operation,
         now: Instant,
-        logged: bool,
+        chosen: Chosen<'_>,
         (method, target, version): (&str, &str, &'static str),
-        peer: impl FnOnce() -> String,
+        whence: impl FnOnce() -> (String, Option<&'a str>),
     ) -> Self {
-        // Without a subscriber that wants it, this is one comparison.
-        let span = tracing::debug_span!(
-            "request",
-            method,
-            target,
-            status = tracing::field::Empty,
-            sent = tracing::field::Empty
-        );
-        let told = (logged || !span.is_disabled()).then(|| {
+        let told = (chosen.logged || chosen.parent.is_some()).then(|| {
+            let (peer, base) = whence();
+            let span = match chosen.parent {
+                None => Span::none(),
+                Some(parent) => span(&peer, method, target, version, base, parent),
+            };
             Box::new(Told {
-                logged,
+                logged: chosen.logged,
                 span,
-                peer: peer(),
+                operation,
+                peer,
                 method: method.to_owned(),
                 target: target.to_owned(),
                 version,
@@ -88,12 +89,18 @@ impl Asked {
         tally.answered(self.operation, status, took);
         if let Some(told) = &mut self.told {
             told.status = status;
+            told.operation = self.operation;
         }
     }
 
     /// Bytes of its body arrived.
     pub(crate) fn received(&mut self, tally: &Tally, bytes: usize) {
         tally.received(bytes);
+        self.brought(bytes);
+    }
+
+    /// Bytes of its body arrived that are counted already.
+    pub(crate) fn brought(&mut self, bytes: usize) {
         if let Some(told) = &mut self.told {
             told.received += bytes as u64;
         }
@@ -117,8 +124,11 @@ impl Asked {
 
 impl Drop for Told {
     fn drop(&mut self) {
+        self.span.record("operation", self.operation.name());
         self.span.record("status", self.status);
+        self.span.record("received", self.received);
         self.span.record("sent", self.sent);
+        self.span.record("whole", self.whole);
         if !self.logged {
             return;
         }
@@ -139,24 +149,72 @@ impl Drop for Told {
     }
 }
 
-/// Chooses the requests that are logged.
+/// As long as a request and its answer; `parent` is its `traceparent`, or empty.
+fn span(
+    peer: &str,
+    method: &str,
+    target: &str,
+    version: &str,
+    base: Option<&str>,
+    parent: &str,
+) -> Span {
+    use tracing::field::Empty;
+    tracing::debug_span!(
+        "request",
+        peer,
+        method,
+        target,
+        version,
+        base,
+        traceparent = parent,
+        operation = Empty,
+        status = Empty,
+        received = Empty,
+        sent = Empty,
+        whole = Empty
+    )
+}
+
+/// What is told of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chosen<'a> {
+    logged: bool,
+    /// It is traced, under this `traceparent`, or as the first of a trace if that is empty.
+    parent: Option<&'a str>,
+}
+
+/// Chooses the requests that are logged, and those that are traced.
 #[derive(Debug)]
 pub(crate) struct Sampler {
     every: u32,
     passed: Cell<u32>,
+    traces: TraceSampler,
 }
 
 impl Sampler {
-    /// One in `every`; 0: none.
-    pub(crate) fn new(every: u32) -> Self {
+    /// As the limits say.
+    pub(crate) fn new(limits: &Limits) -> Self {
         Self {
-            every,
+            every: limits.access_log,
             passed: Cell::new(0),
+            traces: TraceSampler::new(limits.trace_ratio),
         }
     }
 
-    /// Whether the next request is one.
-    pub(crate) fn takes(&self) -> bool {
+    /// What is to be told of the next request; its `traceparent` is asked for only if somebody listens to spans.
+    pub(crate) fn choose<'a>(&self, traceparent: impl FnOnce() -> Option<&'a [u8]>) -> Chosen<'a> {
+        Chosen {
+            logged: self.logs(),
+            // Without a subscriber that wants them, this is one comparison.
+            parent: if tracing::span_enabled!(Level::DEBUG) {
+                self.traces(traceparent())
+            } else {
+                None
+            },
+        }
+    }
+
+    fn logs(&self) -> bool {
         if self.every == 0 {
             return false;
         }
@@ -164,18 +222,43 @@ impl Sampler {
         self.passed.set(passed);
         passed == 0
     }
+
+    fn traces<'a>(&self, traceparent: Option<&'a [u8]>) -> Option<&'a str> {
+        let text = traceparent.and_then(|value| std::str::from_utf8(value).ok());
+        let parent = text.and_then(TraceParent::parse);
+        let text = parent.and(text).unwrap_or_default();
+        self.traces.takes(parent).then_some(text)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sampler(access_log: u32, trace_ratio: f64) -> Sampler {
+        Sampler::new(&Limits {
+            access_log,
+            trace_ratio,
+            ..Limits::default()
+        })
+    }
+
     #[test]
     fn one_in_so_many_requests_is_logged() {
         let logged = |every| {
-            let sampler = Sampler::new(every);
-            (0..300).filter(|_| sampler.takes()).count()
+            let sampler = sampler(every, 0.0);
+            (0..300).filter(|_| sampler.logs()).count()
         };
         assert_eq!([0, 1, 100].map(logged), [0, 300, 3]);
+    }
+
+    #[test]
+    fn a_span_is_under_the_parent_that_was_sent() {
+        let id = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-";
+        let (taken, left) = (format!("{id}01"), format!("{id}00"));
+        let (none, all) = (sampler(0, 0.0), sampler(0, 1.0));
+        assert_eq!(none.traces(Some(taken.as_bytes())), Some(&*taken));
+        assert_eq!(all.traces(Some(left.as_bytes())), None);
+        assert_eq!(all.traces(Some(b"nonsense")), Some(""));
     }
 }

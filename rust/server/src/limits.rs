@@ -26,6 +26,8 @@ pub struct Limits {
     pub linger_bytes: u64,
     /// Logs one in so many requests (per loop), as an event of target `durastream.access`; default 0: none.
     pub access_log: u32,
+    /// Of the requests without a `traceparent`, how many become spans where somebody listens to them: 0 to 1; default 1.
+    pub trace_ratio: f64,
 }
 
 impl Default for Limits {
@@ -41,6 +43,7 @@ impl Default for Limits {
             linger: Duration::from_secs(30),
             linger_bytes: 1 << 30,
             access_log: 0,
+            trace_ratio: 1.0,
         }
     }
 }

@@ -37,6 +37,10 @@ impl Operation {
         (Self::Other, "other"),
     ];
 
+    pub(crate) fn name(self) -> &'static str {
+        Self::ALL.get(self as usize).map_or("", |(_, name)| name)
+    }
+
     /// Of a request for a stream.
     pub(crate) fn of(method: &str, query: &[u8]) -> Self {
         match method {

@@ -413,13 +413,10 @@ impl Connection {
         self.framing = Framing::default();
         self.used = true;
         let unknown = ("-", "-", "-");
-        self.asked = Asked::new(
-            Operation::Other,
-            desk.now,
-            desk.sampler.takes(),
-            unknown,
-            || self.socket.plain().peer(),
-        );
+        let chosen = desk.sampler.choose(|| None);
+        self.asked = Asked::new(Operation::Other, desk.now, chosen, unknown, || {
+            (self.socket.plain().peer(), None)
+        });
         self.refuse(desk, refused)
     }
 
@@ -442,8 +439,13 @@ fn ask(desk: &Desk, socket: &Socket, head: &RequestHead<'_>, target: &str, http1
     let version = if http11 { "1.1" } else { "1.0" };
     let told = (head.method, target, version);
     let operation = Operation::of(head.method, head.query);
-    Asked::new(operation, desk.now, desk.sampler.takes(), told, || {
-        socket.plain().peer()
+    let chosen = desk.sampler.choose(|| {
+        let mut fields = head.headers.iter();
+        let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(b"traceparent"));
+        found.map(|(_, value)| *value)
+    });
+    Asked::new(operation, desk.now, chosen, told, || {
+        (socket.plain().peer(), desk.service.base_path(head.path))
     })
 }
 

@@ -114,7 +114,7 @@ impl Desk {
         local: String,
     ) -> Self {
         Self {
-            sampler: Sampler::new(limits.access_log),
+            sampler: Sampler::new(&limits),
             service,
             limits,
             counts,

@@ -125,6 +125,11 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
+    /// So many bytes came of the request's body.
+    pub(super) fn brought(&mut self, bytes: usize) {
+        self.asked.brought(bytes);
+    }
+
     pub(super) fn new(room: Rc<Room>, respond: SendResponse<Bytes>, asked: Asked) -> Self {
         Self {
             room,

@@ -80,7 +80,7 @@ impl Room {
         local: String,
     ) -> impl FnOnce(watch::Receiver<bool>) -> Self + Send {
         move |stopping| Self {
-            sampler: Sampler::new(limits.access_log),
+            sampler: Sampler::new(&limits),
             service,
             limits,
             counts,

@@ -56,10 +56,19 @@ fn ask(room: &Room, head: &request::Parts, peer: Rc<str>) -> Asked {
     let target = uri.path_and_query().map_or("-", |target| target.as_str());
     let method = head.method.as_str();
     let operation = Operation::of(method, uri.query().unwrap_or_default().as_bytes());
-    let (now, logged) = (Instant::now(), room.sampler.takes());
-    Asked::new(operation, now, logged, (method, target, "2"), || {
-        peer.to_string()
-    })
+    let chosen = room
+        .sampler
+        .choose(|| head.headers.get("traceparent").map(HeaderValue::as_bytes));
+    Asked::new(
+        operation,
+        Instant::now(),
+        chosen,
+        (method, target, "2"),
+        || {
+            let base = room.service.base_path(uri.path().as_bytes());
+            (peer.to_string(), base)
+        },
+    )
 }
 
 async fn serve(
@@ -73,7 +82,10 @@ async fn serve(
     loop {
         match exchange.step(Instant::now()) {
             Step::NeedBody { limit } => match body.whole(limit).await? {
-                Taken::Whole(body) => exchange.body(body),
+                Taken::Whole(body) => {
+                    outlet.brought(body.len());
+                    exchange.body(body);
+                }
                 Taken::TooLarge(size) => exchange.body_too_large(size),
                 Taken::Refused(response) => return outlet.respond(response).await,
             },
