@@ -30,6 +30,7 @@ class NativeListener:
         max_streams_per_connection: int | None = None,
         keep_alive: float | None = None,
         stall: float | None = None,
+        min_body_rate: int | None = None,
         access_log: int = 0,
         trace_ratio: float = 0.0,
     ) -> NativeListener:

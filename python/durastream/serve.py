@@ -43,6 +43,8 @@ def serve(settings: Settings) -> int:
     _logs.configure(
         settings.log_level, settings.log_format, settings.otlp_endpoint, settings.trace_ratio
     )
+    if settings.warning is not None:
+        log.warning("%s", settings.warning)
     if settings.otlp_endpoint is not None:
         log.info("tracing %g of the requests to %s", settings.trace_ratio, settings.otlp_endpoint)
     _raise_descriptor_limit(settings.max_connections)
@@ -199,6 +201,7 @@ def _limits(settings: Settings, app: DurableStreams) -> Limits:
         max_streams_per_connection=settings.max_requests_per_connection,
         keep_alive=settings.keep_alive,
         stall=settings.stall_timeout,
+        min_body_rate=settings.min_body_rate,
         grace=settings.shutdown_grace,
         problem=app.service.problem,
     )

@@ -43,6 +43,7 @@ def start(settings: Settings, app: DurableStreams, upstream: str) -> NativeListe
         max_streams_per_connection=settings.max_requests_per_connection,
         keep_alive=settings.keep_alive,
         stall=settings.stall_timeout,
+        min_body_rate=settings.min_body_rate,
         access_log=settings.access_every,
         trace_ratio=settings.trace_ratio if settings.otlp_endpoint is not None else 0.0,
     )

@@ -116,6 +116,13 @@ def _origin(text: str) -> str:
     return text
 
 
+def _body_rate(text: str) -> int:
+    rate = _count(text, least=0)
+    if rate >= 1 << 32:
+        raise ValueError(f"{text!r} is too many; give less than 2^32 bytes per second")
+    return rate
+
+
 def _collector(text: str) -> str:
     if not re.fullmatch(r"http://[^/\s?#@]+(/[^\s?#]*)?", text):
         raise ValueError(
@@ -123,6 +130,30 @@ def _collector(text: str) -> str:
             "such as http://127.0.0.1:4318"
         )
     return text.rstrip("/") + "/v1/traces"
+
+
+def _standard_collector(environment: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """The collector that OpenTelemetry's own variables name, and what is wrong with it.
+
+    They may be meant for another program: what we do not speak is left out, never an error.
+    """
+    name, spoken = "OTEL_EXPORTER_OTLP_ENDPOINT", "http/protobuf"
+    off = (
+        environment.get("OTEL_SDK_DISABLED", "").lower() == "true"
+        or environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp"
+    )
+    if off or not environment.get(name):
+        return None, None
+    protocol = environment.get("OTEL_EXPORTER_OTLP_PROTOCOL") or spoken
+    if protocol != spoken:
+        return (
+            None,
+            f"no traces: OTEL_EXPORTER_OTLP_PROTOCOL is {protocol}, only {spoken} is spoken",
+        )
+    try:
+        return _collector(environment[name]), None
+    except ValueError as error:
+        return None, f"no traces: {name}: {error}"
 
 
 def _ratio(text: str) -> float:
@@ -222,6 +253,8 @@ SETTINGS: tuple[Setting, ...] = (
         ("keep_alive", _time, "75", "TIME", "how long an idle connection stays open"),
         ("stall_timeout", _time, "30", "TIME",
          "how long a client may send nothing of a body, or read nothing of an answer"),
+        ("min_body_rate", _body_rate, "500", "BYTES",
+         "bytes per second in which a body must come after the stall timeout; 0: any"),
         ("shutdown_grace", _time, "6", "TIME", "how long a shutdown waits for requests in flight"),
     ),
     *_table(
@@ -253,14 +286,11 @@ SETTINGS: tuple[Setting, ...] = (
          "requests to log: off, sampled (one in 100), full"),
         ("log_format", _one_of(LOG_FORMATS), "text", "FORMAT", "text or json, one line each, on stderr"),
         ("otlp_endpoint", _collector, None, "URL",
-         "OpenTelemetry collector that gets spans, by OTLP over HTTP; also OTEL_EXPORTER_OTLP_ENDPOINT"),
+         "OpenTelemetry collector that gets spans, by OTLP over HTTP"),
         ("trace_ratio", _ratio, "0.01", "RATIO",
          "of the requests without a traceparent, how many become spans: 0 to 1"),
     ),
 )  # fmt: skip
-
-STANDARD = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
-"""Variables that others have named, behind ours; an empty one says nothing."""
 
 ENGINE_LIMITS = tuple(s.name for s in SETTINGS if s.group == ENGINE and s.name != "durability")
 
@@ -273,6 +303,10 @@ class Settings:
         self._values: dict[str, Any] = {}
         for setting in SETTINGS:
             self._values[setting.name] = _value(setting, flags.get(setting.name), environment)
+        self.warning: str | None = None
+        """What is left out, to be logged."""
+        if self.otlp_endpoint is None:
+            self._values["otlp_endpoint"], self.warning = _standard_collector(environment)
         self._check_together()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (of the type that its parser makes)
@@ -323,13 +357,10 @@ def _value(setting: Setting, given: str | list[str] | None, environment: Mapping
     name = setting.flag
     if given is None:
         found = environment.get(setting.variable)
-        standard = STANDARD.get(setting.name)
-        if found is not None:
-            name = setting.variable
-        elif standard and environment.get(standard):
-            name, found = standard, environment[standard]
-        else:
+        if found is None:
             found = setting.default
+        else:
+            name = setting.variable
         if found is None:
             return None
         given = [part.strip() for part in found.split(",")] if setting.repeatable else found

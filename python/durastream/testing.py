@@ -108,7 +108,9 @@ class LocalServer:
         port = self.origin.rpartition(":")[2] if self._url else "0"
         command = [sys.executable, "-m", __name__, "--data", str(self.data), "--port", port]
         # Settings of the machine's own server are not the test's.
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DURASTREAM_")}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("DURASTREAM_", "OTEL_"))
+        }
         with (self.directory / LOG_NAME).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  (this very package)
                 [*command, *ARGUMENTS, *self.arguments],

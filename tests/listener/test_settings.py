@@ -225,3 +225,23 @@ def test_an_ipv6_host_is_served(server_factory: ServerFactory) -> None:
     server = server_factory("--host", "::1")
     assert server.banner.split()[3].startswith("http://[::1]:")
     assert httpx.get(f"http://[::1]:{server.port}/health").status_code == 200
+
+
+def test_a_collector_that_others_named_is_used_or_left_out_with_a_word() -> None:
+    name = "OTEL_EXPORTER_OTLP_ENDPOINT"
+    for others, endpoint, warning in [
+        ({name: "http://c:4318/"}, "http://c:4318/v1/traces", None),
+        ({name: ""}, None, None),
+        ({name: "https://c:4318"}, None, "https://c:4318"),
+        ({name: "c:4317"}, None, "c:4317"),
+        ({name: "http://c:4317", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, None, "grpc"),
+        ({name: "http://c:4318", "OTEL_SDK_DISABLED": "TRUE"}, None, None),
+        ({name: "http://c:4318", "OTEL_TRACES_EXPORTER": "none"}, None, None),
+        ({name: "c", "DURASTREAM_OTLP_ENDPOINT": "http://d"}, "http://d/v1/traces", None),
+    ]:
+        settings = Settings({}, others)
+        assert settings.otlp_endpoint == endpoint, others
+        assert (settings.warning is None) == (warning is None), others
+        assert (warning or "") in (settings.warning or "")
+    with pytest.raises(SettingError, match="DURASTREAM_OTLP_ENDPOINT: 'c:4317'"):
+        Settings({}, {"DURASTREAM_OTLP_ENDPOINT": "c:4317"})

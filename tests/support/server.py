@@ -44,7 +44,9 @@ class Server:
         """Start it, again if it ended, and return when it says where it listens."""
         self.url, self.banner = "", ""
         self._log.clear()
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("DURASTREAM_")}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("DURASTREAM_", "OTEL_"))
+        }
         self.process = subprocess.Popen(
             [COMMAND, "serve", "--data", self.data, "--port", "0", *self.arguments],
             stdin=subprocess.DEVNULL,

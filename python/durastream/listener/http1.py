@@ -68,13 +68,9 @@ class Http1(H11Protocol):
             self._link.close()
 
     def check(self, now: float) -> None:
-        """End the connection when its client stalls in the middle of a body."""
+        """End the connection when its client stalls in the middle of a body, or sends it too slowly."""
         request = self._request
-        if (
-            request is not None
-            and request.stalled_since is not None
-            and now - request.stalled_since > self._link.limits.stall
-        ):
+        if request is not None and request.is_late(now, self._link.limits):
             request.disconnect()
 
     # The reader's side.

@@ -101,11 +101,9 @@ class Http2(H2Protocol):
         self._link.close()
 
     def check(self, now: float) -> None:
-        """Reset the streams whose peer has stalled."""
-        limit = self._link.limits.stall
+        """Reset the streams whose peer has stalled, or sends its body too slowly."""
         for request in list(self._requests.values()):
-            since = request.stalled_since
-            if since is not None and now - since > limit:
+            if request.is_late(now, self._link.limits):
                 self._disconnect(request)
                 self._reset(request.stream_id, ErrorCodes.CANCEL)
                 self._link.spawn(self._flush)

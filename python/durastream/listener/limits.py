@@ -33,6 +33,8 @@ class Limits:
     """A TLS handshake takes at most this."""
     stall: float = 30.0
     """A peer may leave us waiting this long, for more of a body or for room to write an answer."""
+    min_body_rate: int = 0
+    """Bytes per second in which a body must come, on the whole, after a first time of `stall`; 0: any."""
     linger: float = 30.0
     """How long an unread request body is drained after its answer was sent."""
     linger_bytes: int = 1 << 30

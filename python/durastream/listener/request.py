@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import trio
+
+if TYPE_CHECKING:
+    from durastream.listener.limits import Limits
 
 log = logging.getLogger("durastream.listener")
 
@@ -86,11 +89,13 @@ class Request:
         "_told_end",
         "_wire",
         "body_ended",
+        "body_since",
         "ended",
         "gone",
         "has_body",
         "hung_up",
         "queued",
+        "received",
         "scope",
         "stalled_since",
         "started",
@@ -112,6 +117,10 @@ class Request:
         self.status = 0
         self.stalled_since: float | None = None
         """Since when this request waits for the peer (its body, or room in its window)."""
+        self.body_since: float | None = None
+        """Since when the application waits for the body."""
+        self.received = 0
+        """Bytes of the body that came."""
         self.queued = 0
         self._wire = wire
         self._chunks: deque[bytes] = deque()
@@ -128,6 +137,7 @@ class Request:
             return
         self._chunks.append(data)
         self.queued += len(data)
+        self.received += len(data)
         if self.stalled_since is not None:
             self.stalled_since = trio.current_time()
         self._wake()
@@ -148,6 +158,16 @@ class Request:
         self.hung_up = True
         self.gone = self.gone or not answerable
         self._wake()
+
+    def is_late(self, now: float, limits: Limits) -> bool:
+        """Whether the peer lets us wait too long, for the next of its body or for all of it, or for room."""
+        if self.stalled_since is None:
+            return False
+        if now - self.stalled_since > limits.stall:
+            return True
+        if self.body_since is None or self.body_ended or not limits.min_body_rate:
+            return False
+        return now - self.body_since > limits.stall + self.received / limits.min_body_rate
 
     async def run(self, app: Application) -> None:
         """Run the application; its failure ends this request only."""
@@ -180,6 +200,8 @@ class Request:
                 self._arrived = trio.Event()
             if not self.body_ended:
                 self.stalled_since = trio.current_time()
+                if self.body_since is None:
+                    self.body_since = self.stalled_since
             try:
                 await self._arrived.wait()
             finally:

@@ -22,7 +22,7 @@ impl NativeListener {
     #[pyo3(signature = (
         service, host, port, *, unix=None, tls=None, upstream=None, own_paths=Vec::new(), loops=None,
         max_connections=None, max_header_bytes=None, max_upload_bytes=None,
-        max_streams_per_connection=None, keep_alive=None, stall=None, access_log=0, trace_ratio=0.0,
+        max_streams_per_connection=None, keep_alive=None, stall=None, min_body_rate=None, access_log=0, trace_ratio=0.0,
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -43,6 +43,7 @@ impl NativeListener {
         max_streams_per_connection: Option<usize>,
         keep_alive: Option<f64>,
         stall: Option<f64>,
+        min_body_rate: Option<u32>,
         access_log: u32,
         trace_ratio: f64,
     ) -> PyResult<Self> {
@@ -57,6 +58,7 @@ impl NativeListener {
         limits.keep_alive = seconds(keep_alive)?.unwrap_or(limits.keep_alive);
         limits.access_log = access_log;
         limits.trace_ratio = trace_ratio;
+        limits.min_body_rate = min_body_rate.unwrap_or(limits.min_body_rate);
         limits.stall = seconds(stall)?.unwrap_or(limits.stall);
         let at = Address {
             host,

@@ -1,6 +1,6 @@
 //! Bounds and deadlines of the listener.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Bounds and deadlines of the listener. Every one has a default.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a peer may send nothing of a body, or take nothing of an answer; default 30 s.
     pub stall: Duration,
+    /// Bytes per second in which a request body must come, on the whole, after a first time of `stall`; default 500, 0: none.
+    pub min_body_rate: u32,
     /// How long the unread rest of a request body is read and dropped after its answer; default 30 s.
     pub linger: Duration,
     /// How much of it is read and dropped, in bytes; default 1 GiB.
@@ -40,10 +42,19 @@ impl Default for Limits {
             max_upload_bytes: 1 << 30,
             keep_alive: Duration::from_secs(75),
             stall: Duration::from_secs(30),
+            min_body_rate: 500,
             linger: Duration::from_secs(30),
             linger_bytes: 1 << 30,
             access_log: 0,
             trace_ratio: 1.0,
         }
+    }
+}
+
+impl Limits {
+    /// Until when a body must be there of which `received` bytes have come since `begun`.
+    pub(crate) fn body_until(&self, begun: Instant, received: u64) -> Option<Instant> {
+        let earned = Duration::from_secs(received).checked_div(self.min_body_rate)?;
+        begun.checked_add(self.stall + earned)
     }
 }

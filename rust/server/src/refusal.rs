@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use durastream_protocol::{Response, Service};
 
+use crate::Limits;
+
 /// The bodies being received are `total` bytes, and `most` are allowed.
 pub(crate) fn too_many_uploads(service: &Service, total: usize, most: usize) -> Response {
     let detail = format!(
@@ -14,6 +16,22 @@ pub(crate) fn too_many_uploads(service: &Service, total: usize, most: usize) -> 
         .headers
         .push(("retry-after", Bytes::from_static(b"1")));
     response
+}
+
+/// A body comes too slowly: `received` bytes in so many seconds.
+pub(crate) fn too_slow(
+    service: &Service,
+    limits: &Limits,
+    received: u64,
+    seconds: u64,
+) -> Response {
+    let detail = format!(
+        "Of the request body {received} bytes came in {seconds} s; after {} s, at least {} bytes per second are \
+         needed. Nothing was written. Send it faster, or less at once.",
+        limits.stall.as_secs_f64(),
+        limits.min_body_rate,
+    );
+    service.problem(408, "Body too slow", &detail)
 }
 
 /// All connections are taken.

@@ -57,7 +57,11 @@ pub(crate) enum Phase {
     /// Reads a request head.
     Head,
     /// Reads a request body of at most `limit` bytes.
-    Body { limit: usize },
+    Body {
+        limit: usize,
+        begun: Instant,
+        received: u64,
+    },
     /// The exchange is to be stepped.
     Running,
     /// The exchange waits, for a wake or until then.
@@ -178,7 +182,11 @@ impl Connection {
             }
             let flow = match self.phase {
                 Phase::Head => self.read_head(desk)?,
-                Phase::Body { limit } => self.read_body(desk, limit)?,
+                Phase::Body {
+                    limit,
+                    begun,
+                    received,
+                } => self.read_body(desk, limit, begun, received)?,
                 Phase::Running => self.step(desk)?,
                 Phase::Waiting { until, .. } => {
                     if until.is_none_or(|until| until > desk.now) {
@@ -297,7 +305,14 @@ impl Connection {
         }
         match self.phase {
             Phase::Head => Some(self.since + limits.keep_alive),
-            Phase::Body { .. } | Phase::Discard { .. } => Some(self.since + limits.stall),
+            Phase::Body {
+                begun, received, ..
+            } => {
+                let stalls = self.since + limits.stall;
+                let until = limits.body_until(begun, received);
+                Some(until.map_or(stalls, |until| until.min(stalls)))
+            }
+            Phase::Discard { .. } => Some(self.since + limits.stall),
             Phase::Waiting { until, .. } => until,
             Phase::Linger { .. } => Some(self.since + limits.linger),
             Phase::Refusing => Some(self.since + REFUSAL_TIME),
@@ -309,8 +324,11 @@ impl Connection {
         }
     }
 
-    /// Whether its peer has kept us waiting too long.
+    /// Whether its peer has kept us waiting too long. Who sends a body too slowly is told so instead.
     pub(crate) fn is_overdue(&self, desk: &Desk) -> bool {
+        if matches!(self.phase, Phase::Body { .. }) && self.output.since().is_none() {
+            return self.since + desk.limits.stall <= desk.now;
+        }
         let waits_for_log =
             self.output.since().is_none() && matches!(self.phase, Phase::Waiting { .. });
         !waits_for_log

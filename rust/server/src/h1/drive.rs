@@ -42,7 +42,11 @@ impl Connection {
                             .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
                     }
                     self.since = desk.now;
-                    self.phase = Phase::Body { limit };
+                    self.phase = Phase::Body {
+                        limit,
+                        begun: desk.now,
+                        received: self.input.bytes().len() as u64,
+                    };
                     return Ok(Flow::Go);
                 }
                 Step::Respond(response) => return self.respond(desk, response),

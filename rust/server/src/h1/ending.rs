@@ -30,11 +30,9 @@ impl Connection {
             return Ok(Flow::Close);
         };
         self.phase = Phase::Discard { left };
+        // `since` stays: however it trickles in, it has one stall's time.
         Ok(match self.fill(desk)? {
-            Fill::Some => {
-                self.since = desk.now;
-                Flow::Go
-            }
+            Fill::Some => Flow::Go,
             Fill::Nothing => Flow::Stop,
             Fill::End => Flow::Close,
         })

@@ -1,6 +1,7 @@
 //! Reading a request body for an exchange, within what one and all may take.
 
 use std::io;
+use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -15,7 +16,13 @@ use crate::refusal;
 const BODY_RESERVE: usize = 1 << 20;
 
 impl Connection {
-    pub(super) fn read_body(&mut self, desk: &mut Desk, limit: usize) -> io::Result<Flow> {
+    pub(super) fn read_body(
+        &mut self,
+        desk: &mut Desk,
+        limit: usize,
+        begun: Instant,
+        received: u64,
+    ) -> io::Result<Flow> {
         if let Body::Length(left) = self.body
             && self.collected.is_empty()
             && let Ok(left) = usize::try_from(left)
@@ -75,14 +82,40 @@ impl Connection {
             self.release_body();
             return self.too_many_uploads(desk, total, most);
         }
-        Ok(match self.fill(desk)? {
+        match self.fill(desk)? {
             Fill::Some => {
                 self.since = desk.now;
-                Flow::Go
+                let received = received + self.input.bytes().len() as u64;
+                self.phase = Phase::Body {
+                    limit,
+                    begun,
+                    received,
+                };
+                Ok(Flow::Go)
             }
-            Fill::Nothing => Flow::Stop,
-            Fill::End => Flow::Close,
-        })
+            Fill::Nothing => {
+                let until = desk.limits.body_until(begun, received);
+                if until.is_some_and(|until| until <= desk.now) {
+                    return self.body_too_slow(desk, begun, received);
+                }
+                Ok(Flow::Stop)
+            }
+            Fill::End => Ok(Flow::Close),
+        }
+    }
+
+    fn body_too_slow(
+        &mut self,
+        desk: &mut Desk,
+        begun: Instant,
+        received: u64,
+    ) -> io::Result<Flow> {
+        self.release_body();
+        self.exchange = None;
+        self.close = true;
+        let took = desk.now.saturating_duration_since(begun).as_secs();
+        let response = refusal::too_slow(&desk.service, &desk.limits, received, took);
+        self.respond(desk, response)
     }
 
     fn take_body(&mut self, desk: &Desk, body: Bytes) {

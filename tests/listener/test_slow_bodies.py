@@ -1,0 +1,60 @@
+"""Bodies that trickle in, a byte at a time: never silent, and never done."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from conftest import ServerFactory
+from listener.clients import connect, read_all
+from support.server import Server
+
+TEXT = {"content-type": "text/plain"}
+STALL = 0.5
+
+
+@pytest.fixture
+def server(server_factory: ServerFactory) -> Server:
+    server = server_factory("--stall-timeout", f"{STALL}", "--min-body-rate", "1000")
+    httpx.put(f"{server.url}/v1/stream/a", headers=TEXT, trust_env=False).raise_for_status()
+    return server
+
+
+def test_over_http_1_it_is_given_up_and_nothing_is_written(server: Server, listener: str) -> None:
+    began = time.monotonic()
+    with connect(server.port, timeout=0.1) as sock:
+        sock.sendall(
+            b"POST /v1/stream/a HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+            b"content-length: 9000\r\n\r\n"
+        )
+        answer = None
+        while answer is None:
+            assert time.monotonic() - began < 6
+            sock.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = read_all(sock)
+    assert time.monotonic() - began > STALL
+    if listener == "native":
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 408 ")
+        assert b"content-type: application/problem+json" in head
+        assert "at least 1000 bytes per second" in json.loads(body)["detail"]
+    else:
+        assert answer == b""
+    assert httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content == b""
+
+
+def test_a_body_that_is_fast_enough_is_taken(server: Server) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 400
+            time.sleep(STALL / 4)
+
+    answer = httpx.post(
+        f"{server.url}/v1/stream/a", headers=TEXT, content=pieces(), trust_env=False
+    )
+    assert answer.status_code == 204
+    assert len(httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content) == 4000
