@@ -14,12 +14,13 @@ class Relay:
         Its coroutine fills the relay and gives the first item, or raises StopAsyncIteration.
         """
     def fill(self, items: list[Any], /) -> None:
-        """Hand out what is in `items` next. Nobody else may change the list."""
+        """Hand out what is in `items` next."""
     def __aiter__(self) -> Self: ...
     def __anext__(self) -> Coroutine[Any, Any, Any]: ...
 
+@final
 class Ready:
-    """Awaited, gives the next item of a list at once. Can be made a task, as a coroutine can.
+    """Awaited, gives the next item at once. Made by a relay; can be made a task, as a coroutine can.
 
     Raises RuntimeError when others have taken what was left.
     """

@@ -57,8 +57,6 @@ mod _native {
     #[pymodule_export]
     use crate::reader::{Reader, Watch};
     #[pymodule_export]
-    use crate::relay::{Ready, Relay};
-    #[pymodule_export]
     use crate::retention::Retention;
     #[pymodule_export]
     use crate::service::Service;
@@ -71,9 +69,11 @@ mod _native {
     #[pymodule_export]
     use crate::values::{AppendResult, CreateResult, ListPage, RecoveryReport, StreamInfo};
 
-    /// Adds the numbers that [`Exchange::step`] answers with.
+    /// Adds the types that are derived, and the numbers that [`Exchange::step`] answers with.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("Ready", crate::relay::ready_type(module.py())?)?;
+        module.add("Relay", crate::relay::relay_type(module.py())?)?;
         module.add("STEP_NEED_BODY", Exchange::NEED_BODY)?;
         module.add("STEP_RESPOND", Exchange::RESPOND)?;
         module.add("STEP_START", Exchange::START)?;

@@ -61,14 +61,14 @@ class _Lists:
     async def refill(self, relay: Relay) -> Any:  # noqa: ANN401  (any JSON value)
         while True:
             try:
-                messages = next((found for found in self._current if found), None)
+                for messages in self._current:
+                    if messages:
+                        relay.fill(messages)
+                        del messages
+                        return await anext(relay)
             except Exception:  # not JSON: going on would leave out the rest of the page
                 await self._response.cancel()
                 raise
-            if messages is not None:
-                relay.fill(messages)
-                del messages
-                return await anext(relay)
             chunks = await self._response._next()
             if chunks is None:
                 raise StopAsyncIteration

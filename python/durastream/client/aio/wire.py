@@ -10,6 +10,7 @@ import anyio
 import httpx
 
 from durastream.client.core import beneath, clients
+from durastream.client.core.athand import AtHand, at_hand
 from durastream.client.core.steps import Answer, Broken, Current, Operation, Request, Step
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class AsyncWire:
         self._url = httpx.URL()
         self._pieces: AsyncIterator[bytes] | None = None
         self._body: beneath.Body | None = None
+        self._at_hand: AtHand | None = None
 
     async def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
@@ -72,6 +74,7 @@ class AsyncWire:
         decoded = "content-encoding" in response.headers or response.is_stream_consumed
         self._pieces = response.aiter_bytes() if decoded else response.aiter_raw()
         self._body = None if decoded else beneath.body(response, beneath.LOOP_READ_SIZE)
+        self._at_hand = None if self._body is None else at_hand(self._body.stream)
         return Answer(response.status_code, response.headers)
 
     async def piece(self) -> bytes:
@@ -93,7 +96,8 @@ class AsyncWire:
     async def _piece_of(self, body: beneath.Body, pieces: AsyncIterator[bytes]) -> bytes:
         data, body.first = body.first, b""
         while not data and not body.ended:
-            data = body.feed(await body.stream.read(body.wanted, body.timeout))
+            found = self._at_hand.read(body.wanted) if self._at_hand is not None else b""
+            data = body.feed(found or await body.stream.read(body.wanted, body.timeout))
         if not data:
             self._body = None
             body.finish()

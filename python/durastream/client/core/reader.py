@@ -189,6 +189,7 @@ class Reader:
         """Hand out messages as they come, but for the last ones, which go with the page's end."""
         parts = jsontext.Parts()
         resumed = self._handed_out.inside
+        inside = self.at._replace(data=b"", up_to_date=False)
         while piece := (yield from steps.piece()):
             if resumed:
                 if not (piece := self._handed_out.beyond(piece)):
@@ -203,7 +204,7 @@ class Reader:
                 self._handed_out.handed(len(text) - 1, end)
                 self._messages = found
                 del found
-                yield [self.at._replace(data=b"", up_to_date=False)]
+                yield [inside]
         return parts.end()
 
     def _events(self) -> Reading:

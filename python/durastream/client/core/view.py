@@ -103,8 +103,10 @@ class View:
         """Messages in lists: a generator that hands on each one would cost as much as parsing it."""
         for chunk in chunks:
             messages = self._reader.messages_of(chunk)
-            last = messages[-1:]
-            del messages[-1:]
+            last = []
+            if chunk != self._at:  # the position moves with the last message
+                last = messages[-1:]
+                del messages[-1:]
             yield messages
             del messages  # before the next are made
             self._at = chunk
