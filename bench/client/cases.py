@@ -8,12 +8,14 @@ import contextlib
 import importlib
 import itertools
 import json
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -24,6 +26,7 @@ from durastream.client import DurableStream, IdempotentProducer, aio, stream
 MESSAGE = {"id": 1234567, "text": "x" * 76}
 MESSAGE_BYTES = len(json.dumps(MESSAGE, separators=(",", ":")))
 WAITING = 1_000
+SOCKET_READ = 256 << 10
 LIVE_RATE = 1_000
 
 
@@ -219,6 +222,34 @@ def read_bytes_httpx(url: str, count: int) -> None:
         watch.report(size, 1e6)
 
 
+def read_bytes_socket(url: str, count: int) -> None:
+    """No client at all: into one buffer over and over, and nothing is kept."""
+    parts = urlsplit(url)
+    size, offset, more = 0, "-1", True
+    with memoryview(bytearray(SOCKET_READ)) as buffer:
+        address = parts.hostname, parts.port
+        with socket.create_connection(address) as server:
+            watch = Watch()
+            while more:
+                request = (
+                    f"GET {parts.path}?offset={offset} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
+                )
+                server.sendall(request.encode())
+                head, _, body = server.recv(1 << 16).partition(b"\r\n\r\n")
+                fields = dict(
+                    line.split(": ", 1) for line in head.decode().lower().splitlines()[1:]
+                )
+                length = int(fields["content-length"])
+                size += length
+                left = length - len(body)
+                while left:
+                    left -= server.recv_into(buffer, min(left, SOCKET_READ))
+                offset = fields["stream-next-offset"]
+                more = fields.get("stream-up-to-date") != "true"
+        checked(size // (MESSAGE_BYTES + 1), count)
+        watch.report(size, 1e6)
+
+
 # Events: a recording as fast as it is taken, or a writer at an even pace.
 
 
@@ -299,6 +330,7 @@ THREADED: dict[str, Callable[[str, int], None]] = {
     "bytes": read_bytes,
     "bytes-official": read_bytes_official,
     "bytes-httpx": read_bytes_httpx,
+    "bytes-socket": read_bytes_socket,
     "events": events,
     "events-official": events_official,
     "live": live,

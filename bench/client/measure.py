@@ -93,6 +93,7 @@ def caught_up(url: str, count: int, rounds: int) -> list[Row]:
         HTTPX: case("bytes-httpx", url, count),
         OFFICIAL: case("bytes-official", url, count),
         OURS: case("bytes", url, count),
+        "a socket, nothing kept": case("bytes-socket", url, count),
     }
     wanted = {OURS: [Goal(0.7, over=HTTPX), Goal(3, over=OFFICIAL)]}
     return rows + interleaved("catch-up, the same as bytes", "MB/s", contenders, wanted, rounds)

@@ -5,9 +5,10 @@ import threading
 import time
 from pathlib import Path
 
+import anyio
 import pytest
 
-from durastream.client import DurableStream, IdempotentProducer, Live, Retry, stream
+from durastream.client import DurableStream, IdempotentProducer, Live, Retry, astream, stream
 from durastream.settings import LISTENERS
 from support.server import Server
 
@@ -18,10 +19,11 @@ SECONDS = 6.0
 KILLS = 3
 PATIENT = Retry(max_retries=1000, initial_delay=0.01, max_delay=0.2, deadline=60)
 MODES: list[Live] = ["long-poll", "sse", True]
+WAYS = ["messages", "chunks", "trio", "asyncio"]
 
 
 class Reader(threading.Thread):
-    """Follows the stream to its end."""
+    """Follows the stream to its end: on this thread by messages or by chunks, or on an event loop."""
 
     def __init__(self, url: str, live: Live, way: str) -> None:
         super().__init__(name=f"{live}-{way}", daemon=True)
@@ -31,14 +33,26 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         try:
-            with stream(self.url, live=self.live, retry=PATIENT, stall_timeout=2) as response:
-                if self.way == "messages":
-                    self.got.extend(response.iter_json())
-                else:
-                    for chunk in response.iter_chunks():
-                        self.got.extend(chunk.json())
+            if self.way in ("trio", "asyncio"):
+                anyio.run(self._on_loop, backend=self.way)
+            else:
+                self._on_thread()
         except Exception as error:  # noqa: BLE001  (the test tells)
             self.failure = error
+
+    def _on_thread(self) -> None:
+        with stream(self.url, live=self.live, retry=PATIENT, stall_timeout=2) as response:
+            if self.way == "messages":
+                self.got.extend(response.iter_json())
+            else:
+                for chunk in response.iter_chunks():
+                    self.got.extend(chunk.json())
+
+    async def _on_loop(self) -> None:
+        reading = astream(self.url, live=self.live, retry=PATIENT, stall_timeout=2)
+        async with reading as response:
+            async for message in response.iter_json():
+                self.got.append(message)
 
 
 def cut_at_random(dice: random.Random) -> Fault | None:
@@ -71,7 +85,7 @@ def test_every_message_exactly_once_in_order_for_each_reader(listener: str, tmp_
                 return None if fault and fault.stall and "live" not in seen.params else fault
 
             proxy.plan = only_reads_stall
-            readers = [Reader(url, live, way) for live in MODES for way in ("messages", "chunks")]
+            readers = [Reader(url, live, way) for live in MODES for way in WAYS]
             for reader in readers:
                 reader.start()
             given = write_while_it_burns(target, server, proxy)

@@ -1,5 +1,6 @@
 """With the official packages: our client at their server, their clients at ours."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from durastream.client import DurableStream, IdempotentProducer, Live, ProducerF
 from support.server import Server
 
 from .conftest import Room
+from .faces import Face
 
 NODE = Path(__file__).parent.parent / "conformance"
 REFERENCE = """
@@ -63,26 +65,29 @@ def reference() -> Iterator[str]:
         node.kill()
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("live", [False, "long-poll", "sse", True])
 @pytest.mark.parametrize("kind", ["application/json", "application/octet-stream"])
-def test_our_client_at_the_reference_server(reference: str, live: Live, kind: str) -> None:
-    handle = DurableStream(f"{reference}/ours-{live}-{kind.replace('/', '-')}")
-    handle.create(kind)
+async def test_our_client_at_the_reference_server(
+    reference: str, twin: str, face: Face, live: Live, kind: str
+) -> None:
+    handle = face.handle(f"{reference}/{twin}-{live}-{kind.replace('/', '-')}")
+    await handle.create(kind)
     as_json = kind == "application/json"
     given = [{"n": n} if as_json else bytes([n]) * 3 for n in range(60)]
-    with IdempotentProducer(handle, "p", max_batch_messages=4, linger=0) as producer:
+    async with face.producer(handle, "p", max_batch_messages=4, linger=0) as producer:
         for message in given:
-            producer.append(message)
-        producer.flush()
+            await producer.append(message)
+        await producer.flush()
         if live is not False:
-            producer.close()
-    with stream(handle.url, live=live) as response:
+            await producer.close()
+    async with face.read(handle.url, live=live) as response:
         if as_json:
-            assert response.json() == given
+            assert [message async for message in response.iter_json()] == given
         else:
-            assert response.read() == b"".join(bytes([n]) * 3 for n in range(60))
+            assert await response.read() == b"".join(bytes([n]) * 3 for n in range(60))
         assert response.closed == (live is not False)
-    handle.delete()
+    await handle.delete()
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain"])
@@ -136,6 +141,10 @@ def test_the_official_python_client_at_our_server(room: Room, shared_server: Ser
         handle.append({"n": n})
     with durable_streams.stream(room.url, offset="-1", live=False) as response:
         assert [item["n"] for item in response.iter_json()] == list(range(20))
+    for live in ("long-poll", "sse"):
+        with durable_streams.stream(room.url, offset="-1", live=live) as response:
+            items = itertools.islice(response.iter_json(), 20)
+            assert [item["n"] for item in items] == list(range(20)), live
     handle.delete()
     handle.close()
     assert shared_server.running()
