@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use durastream_server::Listener;
-use h2::client::Builder;
+use h2::client::{Builder, SendRequest};
 use http::Request;
 use support::{Peer, TEXT, create, serve};
 use tokio::net::TcpStream;
@@ -18,7 +21,7 @@ async fn get(listener: &Listener, path: &str, window: u32) -> (Vec<u8>, usize) {
     let socket = TcpStream::connect(listener.address()).await.unwrap();
     let mut builder = Builder::new();
     builder.initial_window_size(window);
-    let (mut sender, connection) = builder.handshake::<_, bytes::Bytes>(socket).await.unwrap();
+    let (mut sender, connection) = builder.handshake::<_, Bytes>(socket).await.unwrap();
     tokio::task::spawn_local(connection);
     let uri = format!("http://{}{path}", listener.address());
     let request = Request::get(uri).body(()).unwrap();
@@ -32,6 +35,57 @@ async fn get(listener: &Listener, path: &str, window: u32) -> (Vec<u8>, usize) {
         frames += 1;
     }
     (whole, frames)
+}
+
+/// A connection of its own to a listener.
+async fn connect(listener: &Listener) -> SendRequest<Bytes> {
+    let socket = TcpStream::connect(listener.address()).await.unwrap();
+    let (sender, connection) = h2::client::handshake(socket).await.unwrap();
+    tokio::task::spawn_local(connection);
+    sender
+}
+
+/// An append of a body in so many pieces, as it is seen on its way.
+async fn append(listener: &Listener, sender: &mut SendRequest<Bytes>, pieces: Vec<Bytes>) -> u16 {
+    let uri = format!("http://{}/v1/stream/a", listener.address());
+    let request = Request::post(uri)
+        .header("content-type", "text/plain")
+        .body(())
+        .unwrap();
+    let (response, mut body) = sender.send_request(request, pieces.is_empty()).unwrap();
+    let last = pieces.len().saturating_sub(1);
+    for (n, piece) in pieces.into_iter().enumerate() {
+        if n > 0 {
+            // So that what comes before it is read alone.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        body.send_data(piece, n == last).unwrap();
+    }
+    response.await.unwrap().status().as_u16()
+}
+
+/// All of them at once.
+async fn join_all(calls: Vec<impl Future<Output = u16>>) -> Vec<u16> {
+    let mut calls: Vec<_> = calls.into_iter().map(Box::pin).collect();
+    let mut statuses = vec![0; calls.len()];
+    poll_fn(|context| {
+        let mut waiting = false;
+        for (call, status) in calls.iter_mut().zip(&mut statuses) {
+            if *status == 0 {
+                match call.as_mut().poll(context) {
+                    Poll::Ready(known) => *status = known,
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+    statuses
 }
 
 fn run<T>(task: impl Future<Output = T>) -> T {
@@ -77,4 +131,52 @@ fn a_page_of_small_appends_comes_in_full_frames_whatever_the_window() {
         let full = whole.len() / (window as usize).min(16 << 10);
         assert!(frames <= 2 * full + 10, "{frames} frames, {full} could do");
     }
+}
+
+#[test]
+fn appends_are_stored_and_answered_once_each_however_their_bodies_come() {
+    let listener = serve(|_| {});
+    create(&listener, "/v1/stream/a", b"");
+    run(async {
+        let sender = connect(&listener).await;
+        let mut calls = Vec::new();
+        for n in 0..100_usize {
+            let text = format!("{n:03};");
+            let (one, other) = text.split_at(n % 5);
+            let pieces: Vec<Bytes> = match n % 5 {
+                0 => vec![text.clone().into()],
+                4 => vec![text.clone().into(), Bytes::new()],
+                _ => vec![one.to_owned().into(), other.to_owned().into()],
+            };
+            let (listener, sender) = (&listener, sender.clone());
+            calls.push(async move {
+                let mut sender = sender.ready().await.unwrap();
+                append(listener, &mut sender, pieces).await
+            });
+        }
+        let statuses = join_all(calls).await;
+        assert_eq!(statuses, vec![204; 100]);
+        let (whole, _) = get(&listener, "/v1/stream/a", 1 << 20).await;
+        let whole = String::from_utf8(whole).unwrap();
+        let mut seen: Vec<usize> = whole
+            .split_terminator(';')
+            .map(|text| text.parse().unwrap())
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn an_append_without_a_body_is_refused_and_the_connection_goes_on() {
+    let listener = serve(|_| {});
+    create(&listener, "/v1/stream/a", b"");
+    run(async {
+        let mut sender = connect(&listener).await;
+        assert_eq!(append(&listener, &mut sender, Vec::new()).await, 400);
+        assert_eq!(
+            append(&listener, &mut sender, vec![Bytes::from_static(b"x")]).await,
+            204
+        );
+    });
 }

@@ -4,13 +4,14 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use durastream_protocol::Response;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderName, HeaderValue, StatusCode, header, request};
+use http::{header, request};
 use tokio::time::timeout;
 
 use super::Room;
@@ -38,6 +39,8 @@ pub(super) struct Body {
     room: Rc<Room>,
     stream: RecvStream,
     declared: Option<u64>,
+    /// What was read of it before anybody waited for it.
+    ahead: Option<Bytes>,
 }
 
 /// What reading a whole body gave.
@@ -59,6 +62,7 @@ impl Body {
             room,
             stream,
             declared,
+            ahead: None,
         }
     }
 
@@ -68,6 +72,28 @@ impl Body {
             None if self.stream.is_end_stream() => Some(0),
             known => known,
         }
+    }
+
+    /// All of it, if it has come already, in one piece that is not longer than `limit`.
+    pub(super) fn at_hand(&mut self, limit: usize) -> Result<Option<Bytes>, Over> {
+        if self.declared.is_some_and(|length| length > limit as u64) {
+            return Ok(None);
+        }
+        if self.stream.is_end_stream() {
+            return Ok(Some(Bytes::new()));
+        }
+        // Who waits for the rest asks again.
+        let mut nobody = Context::from_waker(Waker::noop());
+        let piece = match self.stream.poll_data(&mut nobody) {
+            Poll::Pending => return Ok(None),
+            Poll::Ready(None) => return Ok(Some(Bytes::new())),
+            Poll::Ready(Some(piece)) => self.taken(piece?)?,
+        };
+        if piece.len() <= limit && self.stream.is_end_stream() {
+            return Ok(Some(kept(piece)));
+        }
+        self.ahead = Some(piece);
+        Ok(None)
     }
 
     /// All of it, unless it is longer than `limit`.
@@ -86,8 +112,7 @@ impl Body {
                 return Ok(Taken::TooLarge(None));
             }
             if whole.is_empty() && self.stream.is_end_stream() {
-                // Not a slice: the log may keep it, and the buffer it is part of with it.
-                return Ok(Taken::Whole(Bytes::copy_from_slice(&piece)));
+                return Ok(Taken::Whole(kept(piece)));
             }
             whole.extend_from_slice(&piece);
             let total = upload.resize(whole.len());
@@ -102,17 +127,30 @@ impl Body {
 
     /// The next piece; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Over> {
+        if let Some(piece) = self.ahead.take() {
+            return Ok(Some(piece));
+        }
         let Ok(piece) = timeout(self.room.limits.stall, self.stream.data()).await else {
             tracing::debug!("a peer kept the listener waiting for a body");
             return Err(Over);
         };
-        let Some(piece) = piece.transpose()? else {
-            return Ok(None);
-        };
+        match piece.transpose()? {
+            Some(piece) => self.taken(piece).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes room for as much again.
+    fn taken(&mut self, piece: Bytes) -> Result<Bytes, Over> {
         self.stream.flow_control().release_capacity(piece.len())?;
         self.room.tally.received(piece.len());
-        Ok(Some(piece))
+        Ok(piece)
     }
+}
+
+/// A whole body that the log may keep: not a slice, or it would keep the buffer of the connection with it.
+fn kept(piece: Bytes) -> Bytes {
+    Bytes::copy_from_slice(&piece)
 }
 
 /// Where the answer goes.
@@ -139,40 +177,42 @@ impl Outlet {
         }
     }
 
+    pub(super) fn room(&self) -> &Rc<Room> {
+        &self.room
+    }
+
     /// Sends a whole answer.
-    pub(super) async fn respond(&mut self, response: Response) -> Result<(), Over> {
-        let ends = response.body.is_empty();
-        self.start(&response, ends)?;
+    pub(super) async fn respond(&mut self, mut response: Response) -> Result<(), Over> {
+        let body = std::mem::take(&mut response.body);
+        let ends = body.is_empty();
+        self.start(response, ends, Instant::now())?;
         if ends {
             return Ok(());
         }
-        self.send(response.body, true).await
+        self.send(body, true).await
     }
 
     /// Sends the head of an answer; `ends`: it has no body.
-    pub(super) fn start(&mut self, response: &Response, ends: bool) -> Result<(), Over> {
-        let mut head = http::Response::new(());
-        *head.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
-        for (name, value) in &response.headers {
-            if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
-                head.headers_mut()
-                    .append(HeaderName::from_static(name), value);
-            }
-        }
-        self.send_head(head, ends)
+    pub(super) fn start(
+        &mut self,
+        response: Response,
+        ends: bool,
+        now: Instant,
+    ) -> Result<(), Over> {
+        let head = self.room.fields.borrow_mut().head(response);
+        self.dispatch(head, ends, now)
     }
 
-    pub(super) fn send_head(
-        &mut self,
-        mut head: http::Response<()>,
-        ends: bool,
-    ) -> Result<(), Over> {
+    /// The same for the answer of another listener.
+    pub(super) fn pass_on(&mut self, mut head: http::Response<()>, ends: bool) -> Result<(), Over> {
+        let date = self.room.fields.borrow_mut().date();
+        head.headers_mut().insert(header::DATE, date);
+        self.dispatch(head, ends, Instant::now())
+    }
+
+    fn dispatch(&mut self, head: http::Response<()>, ends: bool, now: Instant) -> Result<(), Over> {
         let status = head.status().as_u16();
-        self.asked
-            .answered(&self.room.tally, status, Instant::now());
-        if let Ok(date) = HeaderValue::from_str(self.room.clock.borrow_mut().now()) {
-            head.headers_mut().insert(header::DATE, date);
-        }
+        self.asked.answered(&self.room.tally, status, now);
         self.body = Some(self.respond.send_response(head, ends)?);
         if ends {
             self.asked.finished();

@@ -1,8 +1,9 @@
-//! HTTP/2 connections (RFC 9113): frames by the h2 crate, one task per stream.
+//! HTTP/2 connections (RFC 9113): frames by the h2 crate.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -12,9 +13,9 @@ use h2::Reason;
 use h2::server::{Builder, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinSet;
 
-use super::{Room, stream};
+use super::Room;
+use super::settling::{Accepted, Streams};
 use crate::loops::desk::Share;
 use crate::socket::Plain;
 
@@ -90,7 +91,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = &room.limits;
-    let mut streams = JoinSet::new();
+    let most = 2 * limits.max_streams_per_connection;
+    let mut streams = Streams::new(room, (scheme, &peer));
+    let mut accepted = Vec::new();
     let mut stopping = room.stopping.clone();
     let mut idle_since = Instant::now();
     let mut course = Course::Open;
@@ -103,35 +106,35 @@ where
         };
         tokio::select! {
             biased;
-            ended = streams.join_next(), if !streams.is_empty() => {
-                if let Some(Err(error)) = ended && error.is_panic() {
-                    tracing::error!("answering a request panicked");
-                }
+            ended = streams.tasks.join_next(), if !streams.tasks.is_empty() => {
+                streams.join(ended);
+                idle_since = Instant::now();
+            }
+            () = streams.bell.rung() => {
+                streams.settle();
                 idle_since = Instant::now();
             }
             _ = stopping.wait_for(|stopping| *stopping), if course == Course::Open => {
                 course = Course::Leaving;
                 idle_since = Instant::now();
             }
-            accepted = connection.accept() => match accepted {
-                None => break,
-                Some(Err(error)) => return Err(error),
-                // Safe to be tried again elsewhere.
-                Some(Ok((_, mut respond))) if course != Course::Open => {
-                    respond.send_reset(Reason::REFUSED_STREAM);
+            more = accept(&mut connection, &mut accepted, most) => {
+                if !more? {
+                    break;
                 }
-                // Streams that are reset as soon as they are opened leave their tasks behind.
-                Some(Ok(_)) if streams.len() >= 2 * limits.max_streams_per_connection => {
+                if course != Course::Open {
+                    for (_, mut respond) in accepted.drain(..) {
+                        // Safe to be tried again elsewhere.
+                        respond.send_reset(Reason::REFUSED_STREAM);
+                    }
+                } else if streams.len() + accepted.len() > most {
+                    // Streams that are reset as soon as they are opened leave what was begun for them behind.
                     connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    streams.abort_all();
-                }
-                Some(Ok((request, respond))) => {
-                    streams.spawn_local(stream::answer(
-                        Rc::clone(room),
-                        (scheme, Rc::clone(&peer)),
-                        request,
-                        respond,
-                    ));
+                    accepted.clear();
+                    streams.abort();
+                } else {
+                    streams.begin(accepted.drain(..));
+                    idle_since = Instant::now();
                 }
             },
             () = tokio::time::sleep_until((idle_since + patience).into()), if streams.is_empty() => {
@@ -149,6 +152,33 @@ where
         }
     }
     Ok(())
+}
+
+/// Takes the streams that have been opened, at most `most`; `false` at the end of the connection.
+///
+/// What waits to be sent is sent before: all that was answered since the last time together.
+async fn accept<S>(
+    connection: &mut Connection<S, Bytes>,
+    accepted: &mut Vec<Accepted>,
+    most: usize,
+) -> Result<bool, h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    poll_fn(|context| {
+        loop {
+            match pin!(connection.accept()).poll(context) {
+                Poll::Ready(Some(stream)) => accepted.push(stream?),
+                Poll::Ready(None) => return Poll::Ready(Ok(false)),
+                Poll::Pending if accepted.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Ok(true)),
+            }
+            if accepted.len() > most {
+                return Poll::Ready(Ok(true));
+            }
+        }
+    })
+    .await
 }
 
 /// How far a connection is from its end.

@@ -1,9 +1,11 @@
 //! Threads beside the loops, for what is not on the fast path: HTTP/2, TLS handshakes, and requests
 //! that go to another listener. Each runs a tokio runtime of its own.
 
+mod fields;
 mod flow;
 pub(crate) mod forward;
 mod http2;
+mod settling;
 mod stream;
 pub(crate) mod tls;
 pub(crate) mod upstream;
@@ -22,7 +24,6 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::Limits;
 use crate::asked::Sampler;
-use crate::date::Clock;
 use crate::loops::desk::{Counts, Share};
 use crate::loops::mailbox::Mailbox;
 use crate::routes::Routes;
@@ -58,7 +59,7 @@ pub(crate) struct Room {
     /// Host and port of the listening socket, for clients that send no authority.
     pub(crate) local: String,
     wakes: wakes::Wakes,
-    clock: RefCell<Clock>,
+    fields: RefCell<fields::Fields>,
     /// True once the listener stops.
     stopping: watch::Receiver<bool>,
 }
@@ -90,7 +91,7 @@ impl Room {
             mailbox,
             local,
             wakes: wakes::Wakes::default(),
-            clock: RefCell::default(),
+            fields: RefCell::default(),
             stopping,
         }
     }

@@ -1,12 +1,14 @@
 //! One HTTP/2 stream: a request and its answer.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use durastream_engine::Wake;
-use durastream_protocol::{Exchange, RequestHead, Step};
+use durastream_engine::storage::{CommitError, Lsn};
+use durastream_protocol::{Exchange, RequestHead, Response, Step};
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::{HeaderValue, Method, Request, header, request};
@@ -24,34 +26,56 @@ use crate::tally::Operation;
 /// Pieces of a forwarded body under way.
 const PIECES: usize = 4;
 
-/// Answers one request.
-pub(super) async fn answer(
-    room: Rc<Room>,
-    (scheme, peer): (&'static str, Rc<str>),
+/// A request for a stream, and its answer under way. Dropped before that is sent, it resets the stream.
+pub(super) struct Call {
+    exchange: Box<Exchange>,
+    body: Body,
+    outlet: Outlet,
+}
+
+/// What a request asks for.
+pub(super) enum Asks {
+    /// An operation of a stream.
+    Call(Call),
+    /// What another listener answers, in a task.
+    Elsewhere(Pin<Box<dyn Future<Output = ()>>>),
+}
+
+/// Takes a request of `peer`.
+pub(super) fn take(
+    room: &Rc<Room>,
+    (scheme, peer): (&'static str, &str),
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-) {
+    now: Instant,
+) -> Asks {
     let (head, body) = request.into_parts();
-    let mut body = Body::new(Rc::clone(&room), &head, body);
+    let body = Body::new(Rc::clone(room), &head, body);
     let path = head.uri.path().as_bytes();
-    let method = head.method.as_str();
-    let elsewhere = room.routes.elsewhere(&room.service, method, path);
-    let mut asked = ask(&room, &head, peer);
+    let elsewhere = room
+        .routes
+        .elsewhere(&room.service, head.method.as_str(), path);
+    let mut asked = ask(room, &head, peer, now);
     if elsewhere.is_some() {
         asked.operation = Operation::Other;
     }
-    let mut outlet = Outlet::new(Rc::clone(&room), respond, asked);
-    // What ends a stream early needs no further treatment: dropping both ends resets it.
-    let _ = match elsewhere {
-        // In a box: it is large, and would make every task as large.
-        Some(socket) => {
-            Box::pin(forward(&room, socket, head, scheme, &mut body, &mut outlet)).await
-        }
-        None => serve(&room, &head, scheme, &mut body, &mut outlet).await,
+    let mut outlet = Outlet::new(Rc::clone(room), respond, asked);
+    let Some(socket) = elsewhere else {
+        return Asks::Call(Call {
+            exchange: Box::new(begin(room, &head, scheme)),
+            body,
+            outlet,
+        });
     };
+    let (room, socket) = (Rc::clone(room), socket.clone());
+    Asks::Elsewhere(Box::pin(async move {
+        let mut body = body;
+        // What ends a stream early needs no further treatment: dropping both ends resets it.
+        let _ = forward(&room, &socket, head, scheme, &mut body, &mut outlet).await;
+    }))
 }
 
-fn ask(room: &Room, head: &request::Parts, peer: Rc<str>) -> Asked {
+fn ask(room: &Room, head: &request::Parts, peer: &str, now: Instant) -> Asked {
     let uri = &head.uri;
     let target = uri.path_and_query().map_or("-", |target| target.as_str());
     let method = head.method.as_str();
@@ -59,57 +83,102 @@ fn ask(room: &Room, head: &request::Parts, peer: Rc<str>) -> Asked {
     let chosen = room
         .sampler
         .choose(|| head.headers.get("traceparent").map(HeaderValue::as_bytes));
-    Asked::new(
-        operation,
-        Instant::now(),
-        chosen,
-        (method, target, "2"),
-        || {
-            let base = room.service.base_path(uri.path().as_bytes());
-            (peer.to_string(), base)
-        },
-    )
+    Asked::new(operation, now, chosen, (method, target, "2"), || {
+        let base = room.service.base_path(uri.path().as_bytes());
+        (peer.to_owned(), base)
+    })
 }
 
-async fn serve(
-    room: &Room,
-    head: &request::Parts,
-    scheme: &str,
-    body: &mut Body,
-    outlet: &mut Outlet,
-) -> Result<(), Over> {
-    let mut exchange = Box::new(begin(room, head, scheme));
-    loop {
-        match exchange.step(Instant::now()) {
-            Step::NeedBody { limit } => match body.whole(limit).await? {
-                Taken::Whole(body) => {
-                    outlet.brought(body.len());
-                    exchange.body(body);
+/// What a call needs next.
+pub(super) enum Next {
+    /// The log, durable up to there.
+    Log(Lsn),
+    /// To be answered with this, which has no body.
+    Answer(Response),
+    /// A task, which does this first.
+    Task(Step),
+    /// Nothing: its client is gone.
+    Over,
+}
+
+impl Call {
+    /// Goes as far as it can without waiting.
+    pub(super) fn advance(&mut self, now: Instant) -> Next {
+        loop {
+            match self.exchange.step(now) {
+                Step::NeedBody { limit } => match self.body.at_hand(limit) {
+                    Ok(Some(body)) => {
+                        self.outlet.brought(body.len());
+                        self.exchange.body(body);
+                    }
+                    Ok(None) => return Next::Task(Step::NeedBody { limit }),
+                    Err(Over) => return Next::Over,
+                },
+                Step::Respond(response) if response.body.is_empty() => {
+                    return Next::Answer(response);
                 }
-                Taken::TooLarge(size) => exchange.body_too_large(size),
-                Taken::Refused(response) => return outlet.respond(response).await,
-            },
-            Step::Respond(response) => return outlet.respond(response).await,
-            Step::Start(response) => outlet.start(&response, false)?,
-            Step::Chunk(data) => outlet.send([data], false).await?,
-            Step::End => return outlet.send([], true).await,
-            Step::Wait { until } => {
-                wait(room, &mut exchange, until, outlet).await?;
+                Step::Wait { until: None } => match self.exchange.awaits() {
+                    Some(lsn) => return Next::Log(lsn),
+                    None => return Next::Task(Step::Wait { until: None }),
+                },
+                step => return Next::Task(step),
             }
-            Step::Block => {
-                let blocked = tokio::task::spawn_blocking(move || {
-                    exchange.block();
-                    exchange
-                });
-                exchange = blocked.await.map_err(|_| {
-                    tracing::error!("a cold read panicked");
-                    Over
-                })?;
+        }
+    }
+
+    /// Tells that what it waits for will never be durable.
+    pub(super) fn fail(&mut self, cause: &CommitError) {
+        self.exchange.fail(cause);
+    }
+
+    /// Sends an answer that has no body.
+    pub(super) fn answer(mut self, response: Response, now: Instant) {
+        let _ = self.outlet.start(response, true, now);
+    }
+
+    /// Does `step` and goes on to the end.
+    pub(super) async fn run(self, step: Step) {
+        let _ = self.go_on(step).await;
+    }
+
+    async fn go_on(self, mut step: Step) -> Result<(), Over> {
+        let Self {
+            mut exchange,
+            mut body,
+            mut outlet,
+        } = self;
+        let room = Rc::clone(outlet.room());
+        loop {
+            match step {
+                Step::NeedBody { limit } => match body.whole(limit).await? {
+                    Taken::Whole(body) => {
+                        outlet.brought(body.len());
+                        exchange.body(body);
+                    }
+                    Taken::TooLarge(size) => exchange.body_too_large(size),
+                    Taken::Refused(response) => return outlet.respond(response).await,
+                },
+                Step::Respond(response) => return outlet.respond(response).await,
+                Step::Start(response) => outlet.start(response, false, Instant::now())?,
+                Step::Chunk(data) => outlet.send([data], false).await?,
+                Step::End => return outlet.send([], true).await,
+                Step::Wait { until } => wait(&room, &mut exchange, until, &mut outlet).await?,
+                Step::Block => {
+                    let blocked = tokio::task::spawn_blocking(move || {
+                        exchange.block();
+                        exchange
+                    });
+                    exchange = blocked.await.map_err(|_| {
+                        tracing::error!("a cold read panicked");
+                        Over
+                    })?;
+                }
+                step => {
+                    tracing::error!(?step, "a step that this listener does not know");
+                    return Err(Over);
+                }
             }
-            step => {
-                tracing::error!(?step, "a step that this listener does not know");
-                return Err(Over);
-            }
+            step = exchange.step(Instant::now());
         }
     }
 }
@@ -196,7 +265,7 @@ async fn forward(
         let mut out = http::Response::new(());
         *out.status_mut() = head.status;
         *out.headers_mut() = head.headers;
-        outlet.send_head(out, ends)?;
+        outlet.pass_on(out, ends)?;
         if ends {
             return Ok(());
         }
