@@ -6,6 +6,7 @@ use durastream_storage::{CommitError, CommitObserver, Held, Live, Lsn, Tenancy};
 
 use crate::StreamPath;
 use crate::core::Core;
+use crate::needs::Asked;
 use crate::watch::Wakes;
 
 impl CommitObserver for Core {
@@ -24,12 +25,27 @@ impl CommitObserver for Core {
 
 /// Streams asked about under one hold of the lock.
 const BATCH: usize = 256;
+/// Forks looked at under one hold of the lock.
+const FORKS: usize = 1024;
 
 impl Tenancy for Core {
     fn live(&self, streams: &[u64], out: &mut Vec<Live>) {
         for some in streams.chunks(BATCH) {
-            let inner = self.lock();
-            out.extend(some.iter().map(|id| inner.state.live(*id)));
+            let mut asked: Vec<Asked> = {
+                let inner = self.lock();
+                some.iter().map(|id| inner.state.ask_live(*id)).collect()
+            };
+            let mut answered = 0;
+            while answered < asked.len() {
+                let inner = self.lock();
+                let mut most = FORKS;
+                while let Some(next) = asked.get_mut(answered)
+                    && inner.state.needs.answer(next, &mut most)
+                {
+                    answered += 1;
+                }
+            }
+            out.extend(asked.into_iter().map(Asked::live));
         }
     }
 

@@ -7,8 +7,9 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Bound, Range};
 
+use durastream_storage::Live;
 use rustc_hash::FxHashMap;
 
 use crate::stream::Stream;
@@ -54,17 +55,73 @@ impl Needs {
         Some(first.from)
     }
 
-    /// What others read of a stream's payloads: in order, and not overlapping.
-    pub(crate) fn of(&self, id: u64) -> impl Iterator<Item = Range<u64>> {
-        let mut needs = self.0.get(&id).into_iter().flatten().peekable();
-        std::iter::from_fn(move || {
-            let first = needs.next()?;
-            let mut part = first.from..first.to.0;
-            while let Some(next) = needs.next_if(|next| next.from <= part.end) {
-                part.end = part.end.max(next.to.0);
+    /// Goes on with an answer; `true` when all is known. `most` counts down for each need that is looked at, and at 0 this
+    /// stops: a stream may have any number of forks.
+    pub(crate) fn answer(&self, asked: &mut Asked, most: &mut usize) -> bool {
+        let Some(needs) = self.0.get(&asked.id) else {
+            return true;
+        };
+        let behind = |from| {
+            let last = Need {
+                from,
+                to: Reverse(0),
+                reader: u64::MAX,
+            };
+            needs.range((Bound::Excluded(last), Bound::Unbounded))
+        };
+        let mut rest = asked.at.map_or_else(|| needs.range(..), behind);
+        while let Some(left) = most.checked_sub(1) {
+            *most = left;
+            match rest.next() {
+                Some(need) if need.from >= asked.own => return true,
+                // The first of those that begin at one position reaches the farthest.
+                Some(need) if asked.at == Some(need.from) => rest = behind(need.from),
+                Some(need) => asked.add(need),
+                None => return true,
             }
-            Some(part)
-        })
+        }
+        false
+    }
+}
+
+/// The question what of a stream's payloads is alive, answered bit by bit.
+///
+/// The answer is right also when streams changed meanwhile: a fork reads nothing that its source does not, so the need of
+/// one that was made since, and that begins before what was looked at, reaches no farther than what was found there.
+/// What died meanwhile may be said to be alive.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    id: u64,
+    /// Its own readers reach everything from here on; `u64::MAX` when there are none.
+    own: u64,
+    /// What others read below that, as far as it was found: in order, and not overlapping.
+    parts: Vec<Range<u64>>,
+    /// Needs up to this position, inclusive, have been looked at.
+    at: Option<u64>,
+}
+
+impl Asked {
+    /// Asks about a stream of which its own readers reach everything from `own` on.
+    pub(crate) fn new(id: u64, own: u64) -> Self {
+        Self {
+            id,
+            own,
+            parts: Vec::new(),
+            at: None,
+        }
+    }
+
+    /// The answer, when all is known.
+    pub(crate) fn live(self) -> Live {
+        Live::above(self.own).and(self.parts)
+    }
+
+    fn add(&mut self, need: &Need) {
+        self.at = Some(need.from);
+        match self.parts.last_mut() {
+            Some(last) if need.from <= last.end => last.end = last.end.max(need.to.0),
+            _ => self.parts.push(need.from..need.to.0),
+        }
     }
 }
 

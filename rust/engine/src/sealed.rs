@@ -1,7 +1,7 @@
 //! Asking the store for what the indexes have forgotten. It may read from disk, so never under the lock.
 
 use bytes::Bytes;
-use durastream_storage::{Chunk, History, ReadError};
+use durastream_storage::{Chunk, EventRow, History, ReadError};
 
 use crate::engine::Shared;
 use crate::span::{SealedAppend, Stretch};
@@ -22,17 +22,8 @@ impl Finder {
         shared: &Shared,
         stretch: &Stretch,
     ) -> Result<Option<SealedAppend>, ReadError> {
-        let stream = stretch.stream;
-        let found = shared.store.row_at(stream, stretch.from)?;
-        if found.is_none() {
-            self.miss(shared, stretch)?;
-        }
-        Ok(found.map(|row| SealedAppend {
-            stream,
-            start: row.start,
-            end: row.end,
-            is_single: row.is_single,
-        }))
+        let row = shared.store.row_at(stretch.stream, stretch.from)?;
+        self.known(shared, stretch, row)
     }
 
     /// The same for who only has to know whether an append begins where the stretch does: that is also known where
@@ -56,16 +47,29 @@ impl Finder {
         shared: &Shared,
         stretch: &Stretch,
     ) -> Result<Option<SealedAppend>, ReadError> {
-        let stream = stretch.stream;
-        let found = shared.store.event_at(stream, stretch.from)?;
-        if found.is_none() {
-            self.miss(shared, stretch)?;
-        }
-        Ok(found.map(|(start, end)| SealedAppend {
-            stream,
+        let bounds = shared.store.event_at(stretch.stream, stretch.from)?;
+        let single = bounds.map(|(start, end)| EventRow {
             start,
             end,
             is_single: true,
+        });
+        self.known(shared, stretch, single)
+    }
+
+    fn known(
+        &mut self,
+        shared: &Shared,
+        stretch: &Stretch,
+        row: Option<EventRow>,
+    ) -> Result<Option<SealedAppend>, ReadError> {
+        if row.is_none() {
+            self.miss(shared, stretch)?;
+        }
+        Ok(row.map(|row| SealedAppend {
+            stream: stretch.stream,
+            start: row.start,
+            end: row.end,
+            is_single: row.is_single,
         }))
     }
 

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use crate::StreamPath;
 use crate::directory::Directory;
 use crate::moment::Millis;
-use crate::needs::Needs;
+use crate::needs::{Asked, Needs};
 use crate::retention::{Ledger, Queue};
 use crate::snapshot::Snapshot;
 use crate::stream::{Phase, Stream};
@@ -126,15 +126,17 @@ impl State {
     /// IMPORTANT: what is dead once stays dead. A fork begins between the floor and the tail of a stream that is not
     /// deleted, with that one's floor, so it reads nothing that its source does not.
     pub(crate) fn live(&self, id: u64) -> Live {
+        let mut asked = self.ask_live(id);
+        let mut most = usize::MAX;
+        self.needs.answer(&mut asked, &mut most);
+        asked.live()
+    }
+
+    /// The same question, for [`Needs::answer`].
+    pub(crate) fn ask_live(&self, id: u64) -> Asked {
         // A removed stream is there until that is durable.
-        let Some(stream) = self.stream(id) else {
-            return Live::NOTHING;
-        };
-        let own = match stream.is_read() {
-            true => Live::above(stream.floor()),
-            false => Live::NOTHING,
-        };
-        own.and(self.needs.of(id))
+        let stream = self.stream(id).filter(|stream| stream.is_read());
+        Asked::new(id, stream.map_or(u64::MAX, Stream::floor))
     }
 
     /// Carries out what waited for an event to be durable.

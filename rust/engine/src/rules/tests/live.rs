@@ -87,6 +87,7 @@ mod tests {
     use super::super::script::{Command, Model, PATHS, run};
     use super::super::*;
     use super::{check, said};
+    use crate::needs::Asked;
 
     /// More forks, trims and deletions than anybody makes.
     fn busy() -> impl Strategy<Value = Command> {
@@ -120,6 +121,61 @@ mod tests {
                 model.check(&table);
             }
         }
+    }
+
+    fn covers(all: &Live, part: &Live) -> bool {
+        let mut ranges = part.ranges();
+        ranges.all(|range| all.bytes(range.start, range.end) == range.end - range.start)
+    }
+
+    proptest! {
+        #[test]
+        fn an_answer_in_pieces_has_all_that_is_alive_at_its_end_and_nothing_that_was_not_at_its_begin(
+            commands in prop::collection::vec((busy(), 0usize..4), 1..150)
+        ) {
+            let (mut table, mut model) = (Table::new(), Model::default());
+            let mut open: BTreeMap<u64, (Asked, Live)> = BTreeMap::new();
+            for (command, most) in commands {
+                run(&mut table, &mut model, command);
+                let state = &table.state;
+                for id in 1..state.next_id {
+                    open.entry(id).or_insert_with(|| (state.ask_live(id), state.live(id)));
+                }
+                let answered = open.extract_if(.., |_, (asked, _)| {
+                    state.needs.answer(asked, &mut most.clone())
+                });
+                for (id, (asked, at_begin)) in answered {
+                    let said = asked.live();
+                    prop_assert!(covers(&said, &state.live(id)), "stream {} {:?}", id, said);
+                    prop_assert!(covers(&at_begin, &said), "stream {} {:?}", id, said);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn however_many_forks_there_are_only_so_many_are_looked_at_together() {
+        let mut table = Table::new();
+        table.create("s", text()).unwrap();
+        for fork in 0..30 {
+            grow(&mut table, "s", 2);
+            trim(&mut table, "s", fork * 20 + 10);
+            for name in ["one", "same"] {
+                table
+                    .create(&format!("{name}{fork}"), fork_of("s"))
+                    .unwrap();
+            }
+        }
+        table.delete("s").unwrap();
+        table.commit();
+        let mut asked = table.state.ask_live(1);
+        let mut pieces = 1;
+        while !table.state.needs.answer(&mut asked, &mut 7) {
+            pieces += 1;
+        }
+        assert!((60 / 7..100 / 7).contains(&pieces), "{pieces}");
+        assert_eq!(asked.live(), table.state.live(1));
+        assert_eq!(table.state.live(1).ranges().count(), 30);
     }
 
     /// The parts that are alive of the stream that was made as the nth.
