@@ -46,22 +46,6 @@ pub(crate) struct Compactor {
     written: AtomicU64,
 }
 
-/// Which files are looked at.
-#[derive(Clone, Copy)]
-struct Scope {
-    /// Those of the log below this LSN.
-    upto: Lsn,
-    /// See [`PlanOptions`].
-    made_from: u64,
-}
-
-impl Scope {
-    const ALL: Self = Self {
-        upto: Lsn::MAX,
-        made_from: u64::MAX,
-    };
-}
-
 impl Compactor {
     pub(crate) fn new(at: Workplace, file_bytes: u64, bytes_per_second: u64) -> Self {
         Self {
@@ -136,7 +120,7 @@ impl Compactor {
                 Some(_) => Aim::Space,
                 None => Aim::Order,
             };
-            if !self.merge(aim, Scope::ALL, &self.gently)? {
+            if !self.merge(self.any(aim), &self.gently)? {
                 return Ok(NAP);
             }
             *self.told.lock() = None;
@@ -186,13 +170,14 @@ impl Compactor {
         let told = |error: SealError| error.refusal(&self.at.committer);
         // What is sealed from here on waits for another time.
         let files = self.at.shelf.files().files();
-        let scope = Scope {
+        let options = PlanOptions {
             upto: files.last().map_or(0, |file| file.entry().to),
             made_from: self.at.manifest.number(),
+            ..self.any(Aim::All)
         };
         loop {
             self.weigh(&self.quickly).map_err(told)?;
-            match self.merge(Aim::All, scope, &self.quickly) {
+            match self.merge(options, &self.quickly) {
                 // Damage is not met again: its file is left out from here on.
                 Ok(true) | Err(SealError::Damaged(ReadError::Damaged { .. })) => {}
                 Ok(false) => break,
@@ -211,18 +196,22 @@ impl Compactor {
         self.at.shelf.weigh(&*self.at.tenancy, throttle)
     }
 
-    /// Makes one file of some, or none; `false` when all is as it should be.
-    fn merge(&self, aim: Aim, scope: Scope, throttle: &Throttle) -> Result<bool, SealError> {
-        throttle.check()?;
-        let options = PlanOptions {
+    /// Whatever there is to be done.
+    fn any(&self, aim: Aim) -> PlanOptions {
+        PlanOptions {
             file_bytes: self.file_bytes,
             file_events: FILE_EVENTS,
             aim,
-            made_from: scope.made_from,
-        };
+            upto: Lsn::MAX,
+            made_from: u64::MAX,
+        }
+    }
+
+    /// Makes one file of some, or none; `false` when all is as it should be.
+    fn merge(&self, options: PlanOptions, throttle: &Throttle) -> Result<bool, SealError> {
+        throttle.check()?;
         let files = self.at.shelf.files().files();
-        let count = files.partition_point(|file| file.entry().to <= scope.upto);
-        let Some(job) = plan(&files[..count], options) else {
+        let Some(job) = plan(&files, options) else {
             return Ok(false);
         };
         let number = self.at.manifest.number();

@@ -117,10 +117,7 @@ impl Reserves {
     pub(crate) fn make_space(&self) -> Space {
         let mut workshop = self.workshop.lock();
         let space = workshop.ballast.give_up();
-        workshop.full = None;
-        for spare in workshop.spares.drain(..) {
-            remove_segment(&self.home, &spare.path);
-        }
+        self.give_up_spares(&mut workshop);
         space
     }
 
@@ -212,18 +209,22 @@ impl Reserves {
             drop(workshop);
             return Some(self.make_space());
         }
-        let spares: Vec<Spare> = workshop.spares.drain(..).collect();
-        let space = if spares.is_empty() {
+        let space = if workshop.spares.is_empty() {
             // With its entries in the directory and the manifest.
             workshop.ballast.lend(self.small_bytes + BLOCK, rest)?
         } else {
             workshop.ballast.hold()
         };
-        for spare in spares {
+        self.give_up_spares(&mut workshop);
+        Some(space)
+    }
+
+    /// Removes all of them; then the disk is to be asked again.
+    fn give_up_spares(&self, workshop: &mut Workshop) {
+        workshop.full = None;
+        for spare in workshop.spares.drain(..) {
             remove_segment(&self.home, &spare.path);
         }
-        workshop.full = None;
-        Some(space)
     }
 
     /// Bytes that are kept back for what frees more.

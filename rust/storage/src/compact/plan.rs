@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::Lsn;
 use crate::sealed::SealedFile;
 
 /// Files of about equal size that are merged at least.
@@ -39,6 +40,8 @@ pub(crate) struct PlanOptions {
     pub(crate) file_events: u64,
     /// What for.
     pub(crate) aim: Aim,
+    /// Files of the log below this LSN are looked at.
+    pub(crate) upto: Lsn,
     /// When all are merged: files with this number or a higher one were made for it, so that what died in them since
     /// is left to another time. Whoever trims all the time would be waited for without end.
     pub(crate) made_from: u64,
@@ -70,6 +73,7 @@ impl Job {
 /// `files` are in LSN order. One that holds something damaged which is alive is left as it is, and the others are merged
 /// around it; where nothing is alive, damage keeps nobody.
 pub(crate) fn plan(files: &[Arc<SealedFile>], options: PlanOptions) -> Option<Job> {
+    let files = &files[..files.partition_point(|file| file.entry().to <= options.upto)];
     let runs = || files.split(|file| file.is_blocked());
     let run = gone(files)
         .or_else(|| {

@@ -20,12 +20,14 @@ const AUTO: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     file_events: u64::MAX,
     aim: Aim::Order,
+    upto: u64::MAX,
     made_from: u64::MAX,
 };
 pub(super) const FORCED: PlanOptions = PlanOptions {
     file_bytes: 4 << 30,
     file_events: u64::MAX,
     aim: Aim::All,
+    upto: u64::MAX,
     made_from: u64::MAX,
 };
 
