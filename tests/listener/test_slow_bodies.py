@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from conftest import ServerFactory
-from listener.clients import connect, read_all
+from listener.clients import H2Client, connect, read_all
 from support.server import Server
 
 TEXT = {"content-type": "text/plain"}
@@ -44,6 +44,24 @@ def test_over_http_1_it_is_given_up_and_nothing_is_written(server: Server, liste
         assert "at least 1000 bytes per second" in json.loads(body)["detail"]
     else:
         assert answer == b""
+    assert httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content == b""
+
+
+def test_over_http_2_it_is_given_up_and_its_neighbours_go_on(server: Server, listener: str) -> None:
+    began = time.monotonic()
+    with H2Client.to(server.port) as client:
+        client.sock.settimeout(0.1)
+        typed = [(b"content-type", b"text/plain")]
+        slow = client.request(b"POST", b"/v1/stream/a", typed, end=False)
+        while slow not in client.statuses and slow not in client.resets:
+            assert time.monotonic() - began < 6
+            client.data(slow, b"x")
+            with contextlib.suppress(TimeoutError):
+                client.pump()
+        assert time.monotonic() - began > STALL
+        assert client.statuses.get(slow) == (408 if listener == "native" else None)
+        client.sock.settimeout(5)
+        assert client.wait_status(client.request(b"HEAD", b"/v1/stream/a")) == 200
     assert httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content == b""
 
 

@@ -12,7 +12,7 @@ use durastream_protocol::Response;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{header, request};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use super::Room;
 use crate::asked::Asked;
@@ -107,7 +107,22 @@ impl Body {
         let mut upload = Share::new(&room.counts, |counts| &counts.uploads);
         let most = room.limits.max_upload_bytes;
         let mut whole = Vec::new();
-        while let Some(piece) = self.next().await? {
+        let begun = Instant::now();
+        loop {
+            let received = whole.len() as u64;
+            let piece = match room.limits.body_until(begun, received) {
+                None => self.next().await?,
+                Some(until) => match timeout_at(until.into(), self.next()).await {
+                    Ok(piece) => piece?,
+                    Err(_) => {
+                        let took = begun.elapsed().as_secs();
+                        let refusal =
+                            refusal::too_slow(&room.service, &room.limits, received, took);
+                        return Ok(Taken::Refused(refusal));
+                    }
+                },
+            };
+            let Some(piece) = piece else { break };
             if piece.len() + whole.len() > limit {
                 return Ok(Taken::TooLarge(None));
             }
