@@ -18,13 +18,27 @@ use crate::watch::Wakes;
 const BATCH: usize = 256;
 
 impl Shared {
-    /// Trims every stream to its retention. A stream whose trim fails is tried again the next time.
+    /// Trims every stream to its retention. A stream whose trim fails is tried again the next time; how many these are is
+    /// told when it becomes so, not every time.
     pub(crate) fn enforce_retention(&self) {
+        let mut failed = Failed::default();
+        self.trim_all(&mut failed);
+        let Failed { streams, first } = failed;
+        let had_failed = {
+            let queue = &mut self.core.lock().state.excess;
+            std::mem::replace(&mut queue.had_failed, first.is_some())
+        };
+        if let Some((stream, error)) = first.filter(|_| !had_failed) {
+            tracing::warn!(streams, stream, %error, "streams could not be trimmed to their retention; it is tried again");
+        }
+    }
+
+    fn trim_all(&self, failed: &mut Failed) {
         let now = self.now();
         let over = self.core.lock().state.excess.take_over();
         for some in over.chunks(BATCH) {
             let goals = self.core.lock().state.goals(some, now);
-            self.trim_to(&goals);
+            self.trim_to(&goals, failed);
         }
         loop {
             let goals = {
@@ -35,11 +49,11 @@ impl Shared {
                 }
                 inner.state.goals(&aged, now)
             };
-            self.trim_to(&goals);
+            self.trim_to(&goals, failed);
         }
     }
 
-    fn trim_to(&self, goals: &[Goal]) {
+    fn trim_to(&self, goals: &[Goal], failed: &mut Failed) {
         // Boundaries may have to be read, so they are looked up without the lock. They never change.
         let floors: Vec<_> = goals.iter().map(|goal| self.floor_of(goal)).collect();
         let mut wakes = Wakes::default();
@@ -48,18 +62,18 @@ impl Shared {
             let mut inner = self.core.lock();
             let _together = self.store.batch();
             for (goal, floor) in goals.iter().zip(floors) {
-                let floor = floor.map_err(|error| error.to_string());
-                let done = floor.and_then(|floor| {
-                    let done = inner.trim_to(self, goal, floor, &mut wakes);
-                    done.map_err(|error| error.to_string())
-                });
-                match done {
-                    Ok(done) => trimmed |= done,
-                    Err(error) => {
-                        let stream = goal.id;
-                        tracing::warn!(stream, %error, "a stream could not be trimmed to its retention");
-                        inner.state.excess.again(goal.id);
-                    }
+                // What age and number say needs no reading.
+                let (floor, unread) = match floor {
+                    Ok(floor) => (floor, None),
+                    Err(error) => (goal.floor, Some(error.to_string())),
+                };
+                let done = inner.trim_to(self, goal, floor, &mut wakes);
+                trimmed |= *done.as_ref().unwrap_or(&false);
+                let refused = done.err().map(|error| error.to_string());
+                if let Some(error) = refused.or(unread) {
+                    inner.state.excess.again(goal.id);
+                    failed.streams += 1;
+                    failed.first.get_or_insert((goal.id, error));
                 }
             }
         }
@@ -97,6 +111,13 @@ impl Shared {
             }
         }
     }
+}
+
+/// Streams that could not be trimmed, and the first of them with the reason.
+#[derive(Default)]
+struct Failed {
+    streams: u64,
+    first: Option<(u64, String)>,
 }
 
 impl State {

@@ -14,6 +14,8 @@ pub(crate) struct Queue {
     over: HashSet<u64, FxBuildHasher>,
     /// Too old from the given time on, or later.
     ages: BTreeSet<(Millis, u64)>,
+    /// Whether some could not be trimmed when that was last tried.
+    pub(crate) had_failed: bool,
 }
 
 impl Queue {
