@@ -99,6 +99,9 @@ impl Exchange {
     /// What to do next. Never blocks.
     pub fn step(&mut self, now: Instant) -> Step {
         loop {
+            if let Some(step) = self.rests() {
+                return step;
+            }
             let state = std::mem::replace(&mut self.state, State::Done);
             match self.advance(state, now) {
                 Next::Go(state) => self.state = state,
@@ -113,34 +116,34 @@ impl Exchange {
         }
     }
 
+    /// What to say of a state that stays as it is. It is large: moving it out and back costs more than all else here.
+    fn rests(&self) -> Option<Step> {
+        let engine = &self.shared.engine;
+        match &self.state {
+            State::Upload(_, None) => {
+                let limit = engine.options().max_append_bytes;
+                Some(Step::NeedBody { limit })
+            }
+            State::Settling(lsn, _) | State::Opening(lsn, ..) if !engine.is_durable(*lsn) => {
+                Some(Step::Wait { until: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes on from a state that does not rest: the LSN that it depends on is durable.
     fn advance(&self, state: State, now: Instant) -> Next {
         let stopping = self.shared.is_stopping();
         match state {
             State::Answered(response) => Next::Say(Step::Respond(response), State::Done),
-            State::Upload(upload, None) => {
-                let limit = self.shared.engine.options().max_append_bytes;
-                Next::Say(Step::NeedBody { limit }, State::Upload(upload, None))
-            }
+            State::Upload(_, None) => Next::Go(state),
             State::Upload(upload, Some(body)) if upload.may_block(&body) => {
                 Next::Say(Step::Block, State::Upload(upload, Some(body)))
             }
             State::Upload(upload, Some(body)) => Next::Go(self.write(upload, body, now)),
             State::Lookup(read) => Next::Go(self.look_up(read)),
-            State::Settling(lsn, response) => {
-                if self.shared.engine.is_durable(lsn) {
-                    return Next::Say(Step::Respond(response), State::Done);
-                }
-                Next::Say(Step::Wait { until: None }, State::Settling(lsn, response))
-            }
-            State::Opening(lsn, reader, read) => {
-                if self.shared.engine.is_durable(lsn) {
-                    return Next::Go(self.open_read(reader, read, now));
-                }
-                Next::Say(
-                    Step::Wait { until: None },
-                    State::Opening(lsn, reader, read),
-                )
-            }
+            State::Settling(_, response) => Next::Say(Step::Respond(response), State::Done),
+            State::Opening(_, reader, read) => Next::Go(self.open_read(reader, read, now)),
             State::Holding(mut hold, style) => match hold.retry(&self.shared.engine, now) {
                 Retried::Early(until) => {
                     let until = Some(until);

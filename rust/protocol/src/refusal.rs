@@ -1,5 +1,7 @@
 //! The engine's refusals as problems: one status, one kind and the facts of each.
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use durastream_engine::storage::{CommitError, PushError, ReadError};
 use durastream_engine::{
@@ -10,7 +12,10 @@ use crate::problem::Problem;
 
 /// An offset as a header value.
 pub(crate) fn offset_value(offset: Offset) -> Bytes {
-    Bytes::from(offset.to_string())
+    let mut text = String::with_capacity(33);
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{offset}");
+    Bytes::from(text)
 }
 
 fn yes() -> Bytes {

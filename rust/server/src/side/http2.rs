@@ -9,13 +9,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use h2::Reason;
-use h2::server::{Builder, Connection};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::Room;
-use super::settling::{Accepted, Streams};
+use super::settling::Streams;
 use crate::loops::desk::Share;
 use crate::socket::Plain;
 
@@ -91,9 +92,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let limits = &room.limits;
-    let most = 2 * limits.max_streams_per_connection;
     let mut streams = Streams::new(room, (scheme, &peer));
-    let mut accepted = Vec::new();
     let mut stopping = room.stopping.clone();
     let mut idle_since = Instant::now();
     let mut course = Course::Open;
@@ -118,24 +117,33 @@ where
                 course = Course::Leaving;
                 idle_since = Instant::now();
             }
-            more = accept(&mut connection, &mut accepted, most) => {
-                if !more? {
-                    break;
-                }
-                if course != Course::Open {
-                    for (_, mut respond) in accepted.drain(..) {
+            mut accepted = connection.accept() => {
+                // All that has come at once.
+                let now = Instant::now();
+                loop {
+                    match accepted {
+                        None => return Ok(()),
+                        Some(Err(error)) => return Err(error),
                         // Safe to be tried again elsewhere.
-                        respond.send_reset(Reason::REFUSED_STREAM);
+                        Some(Ok((_, mut respond))) if course != Course::Open => {
+                            respond.send_reset(Reason::REFUSED_STREAM);
+                        }
+                        // Streams that are reset as soon as they are opened leave what was begun for them behind.
+                        Some(Ok(_)) if streams.len() >= 2 * limits.max_streams_per_connection => {
+                            connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                            streams.abort();
+                        }
+                        Some(Ok((request, respond))) => {
+                            streams.begin(request, respond, now);
+                            idle_since = now;
+                        }
                     }
-                } else if streams.len() + accepted.len() > most {
-                    // Streams that are reset as soon as they are opened leave what was begun for them behind.
-                    connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                    accepted.clear();
-                    streams.abort();
-                } else {
-                    streams.begin(accepted.drain(..));
-                    idle_since = Instant::now();
+                    match at_hand(&mut connection).await {
+                        Poll::Ready(another) => accepted = another,
+                        Poll::Pending => break,
+                    }
                 }
+                streams.begun();
             },
             () = tokio::time::sleep_until((idle_since + patience).into()), if streams.is_empty() => {
                 match course {
@@ -154,31 +162,14 @@ where
     Ok(())
 }
 
-/// Takes the streams that have been opened, at most `most`; `false` at the end of the connection.
-///
-/// What waits to be sent is sent before: all that was answered since the last time together.
-async fn accept<S>(
+/// A stream that has been opened, if there is one. What waits to be sent is sent before.
+async fn at_hand<S>(
     connection: &mut Connection<S, Bytes>,
-    accepted: &mut Vec<Accepted>,
-    most: usize,
-) -> Result<bool, h2::Error>
+) -> Poll<Option<Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    poll_fn(|context| {
-        loop {
-            match pin!(connection.accept()).poll(context) {
-                Poll::Ready(Some(stream)) => accepted.push(stream?),
-                Poll::Ready(None) => return Poll::Ready(Ok(false)),
-                Poll::Pending if accepted.is_empty() => return Poll::Pending,
-                Poll::Pending => return Poll::Ready(Ok(true)),
-            }
-            if accepted.len() > most {
-                return Poll::Ready(Ok(true));
-            }
-        }
-    })
-    .await
+    poll_fn(|context| Poll::Ready(pin!(connection.accept()).poll(context))).await
 }
 
 /// How far a connection is from its end.

@@ -17,9 +17,6 @@ use super::Room;
 use super::stream::{self, Asks, Call, Next};
 use super::wakes::Bell;
 
-/// A request and where its answer goes.
-pub(super) type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
-
 /// The requests of a connection that are being answered.
 pub(super) struct Streams<'a> {
     room: &'a Rc<Room>,
@@ -28,7 +25,11 @@ pub(super) struct Streams<'a> {
     /// Those that take their time.
     pub(super) tasks: JoinSet<()>,
     /// Those that wait for the log alone, in LSN order.
-    settling: VecDeque<(Lsn, Call)>,
+    settling: VecDeque<(Lsn, Box<Call>)>,
+    /// The lowest LSN that they wait for since the bell was told.
+    first: Option<Lsn>,
+    /// What is sent behind all that a turn's requests do, so that it leaves together.
+    answers: Vec<(Box<Call>, Response)>,
     pub(super) bell: Bell<'a>,
 }
 
@@ -39,12 +40,14 @@ impl<'a> Streams<'a> {
             from,
             tasks: JoinSet::new(),
             settling: VecDeque::new(),
+            first: None,
+            answers: Vec::new(),
             bell: room.wakes.bell(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.tasks.len() + self.settling.len()
+        self.tasks.len() + self.settling.len() + self.answers.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -65,31 +68,36 @@ impl<'a> Streams<'a> {
     pub(super) fn abort(&mut self) {
         self.tasks.abort_all();
         self.settling.clear();
+        self.answers.clear();
     }
 
-    /// Begins to answer requests. What is known of the answers is sent behind all that the requests do.
-    pub(super) fn begin(&mut self, accepted: impl Iterator<Item = Accepted>) {
-        let now = Instant::now();
-        let mut answers = Vec::new();
-        let mut first = None;
-        for (request, respond) in accepted {
-            match stream::take(self.room, self.from, request, respond, now) {
-                Asks::Elsewhere(task) => {
-                    self.tasks.spawn_local(task);
+    /// Begins to answer a request; [`Self::begun`] follows.
+    pub(super) fn begin(
+        &mut self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        now: Instant,
+    ) {
+        match stream::take(self.room, self.from, request, respond, now) {
+            Asks::Elsewhere(task) => {
+                self.tasks.spawn_local(task);
+            }
+            Asks::Call(mut call) => {
+                let next = call.advance(now);
+                if let Next::Log(lsn) = next {
+                    self.first = Some(self.first.map_or(lsn, |known| known.min(lsn)));
                 }
-                Asks::Call(mut call) => {
-                    let next = call.advance(now);
-                    if let Next::Log(lsn) = next {
-                        first = Some(first.map_or(lsn, |known: Lsn| known.min(lsn)));
-                    }
-                    answers.extend(self.place(call, next));
-                }
+                self.place(call, next);
             }
         }
-        if let Some(lsn) = first {
+    }
+
+    /// Sends what is known of the answers to all that was begun, and asks for what they wait for.
+    pub(super) fn begun(&mut self) {
+        if let Some(lsn) = self.first.take() {
             self.bell.ring_at(lsn);
         }
-        answer(answers);
+        self.answer();
     }
 
     /// Answers those whose LSN is durable, and the others if the log failed.
@@ -97,7 +105,6 @@ impl<'a> Streams<'a> {
         let now = Instant::now();
         let failure = self.bell.failure();
         let engine = self.room.service.engine();
-        let mut answers = Vec::new();
         while let Some((lsn, mut call)) = self
             .settling
             .pop_front_if(|(lsn, _)| failure.is_some() || engine.is_durable(*lsn))
@@ -108,16 +115,16 @@ impl<'a> Streams<'a> {
                 call.fail(cause);
             }
             let next = call.advance(now);
-            answers.extend(self.place(call, next));
+            self.place(call, next);
         }
-        answer(answers);
+        self.answer();
         // A group may have taken only the first part of a turn's appends.
         if let Some((lsn, _)) = self.settling.front() {
             self.bell.ring_at(*lsn);
         }
     }
 
-    fn place(&mut self, call: Call, next: Next) -> Option<(Call, Response)> {
+    fn place(&mut self, call: Box<Call>, next: Next) {
         match next {
             Next::Log(lsn) => {
                 let before = self.settling.iter().rposition(|(other, _)| *other <= lsn);
@@ -127,16 +134,15 @@ impl<'a> Streams<'a> {
             Next::Task(step) => {
                 self.tasks.spawn_local(call.run(step));
             }
-            Next::Answer(response) => return Some((call, response)),
+            Next::Answer(response) => self.answers.push((call, response)),
             Next::Over => {}
         }
-        None
     }
-}
 
-fn answer(answers: Vec<(Call, Response)>) {
-    let now = Instant::now();
-    for (call, response) in answers {
-        call.answer(response, now);
+    fn answer(&mut self) {
+        let now = Instant::now();
+        for (call, response) in std::mem::take(&mut self.answers) {
+            call.answer(response, now);
+        }
     }
 }

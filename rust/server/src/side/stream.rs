@@ -28,7 +28,7 @@ const PIECES: usize = 4;
 
 /// A request for a stream, and its answer under way. Dropped before that is sent, it resets the stream.
 pub(super) struct Call {
-    exchange: Box<Exchange>,
+    exchange: Exchange,
     body: Body,
     outlet: Outlet,
 }
@@ -36,7 +36,7 @@ pub(super) struct Call {
 /// What a request asks for.
 pub(super) enum Asks {
     /// An operation of a stream.
-    Call(Call),
+    Call(Box<Call>),
     /// What another listener answers, in a task.
     Elsewhere(Pin<Box<dyn Future<Output = ()>>>),
 }
@@ -61,11 +61,11 @@ pub(super) fn take(
     }
     let mut outlet = Outlet::new(Rc::clone(room), respond, asked);
     let Some(socket) = elsewhere else {
-        return Asks::Call(Call {
-            exchange: Box::new(begin(room, &head, scheme)),
+        return Asks::Call(Box::new(Call {
+            exchange: begin(room, &head, scheme),
             body,
             outlet,
-        });
+        }));
     };
     let (room, socket) = (Rc::clone(room), socket.clone());
     Asks::Elsewhere(Box::pin(async move {
@@ -132,21 +132,23 @@ impl Call {
     }
 
     /// Sends an answer that has no body.
-    pub(super) fn answer(mut self, response: Response, now: Instant) {
+    pub(super) fn answer(mut self: Box<Self>, response: Response, now: Instant) {
         let _ = self.outlet.start(response, true, now);
     }
 
     /// Does `step` and goes on to the end.
-    pub(super) async fn run(self, step: Step) {
+    pub(super) async fn run(self: Box<Self>, step: Step) {
         let _ = self.go_on(step).await;
     }
 
-    async fn go_on(self, mut step: Step) -> Result<(), Over> {
+    async fn go_on(self: Box<Self>, mut step: Step) -> Result<(), Over> {
         let Self {
-            mut exchange,
+            exchange,
             mut body,
             mut outlet,
-        } = self;
+        } = *self;
+        // In a box: it is large, and would make every task as large.
+        let mut exchange = Box::new(exchange);
         let room = Rc::clone(outlet.room());
         loop {
             match step {
