@@ -10,10 +10,13 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+# What `typing` has under this name. Nothing is imported before `__main__` has taken SIGINT, which would
+# otherwise end a command with a traceback.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from durastream._native import (
         AppendResult,
         CreateResult,
@@ -137,6 +140,8 @@ _MODULES = ("aio", "engine", "errors")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (of the type that the imports above say)
+    import importlib  # noqa: PLC0415
+
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in __all__:

@@ -17,7 +17,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 
-from durastream import _native, errors
+from durastream import _limits, _native, errors
 from durastream._loop import LoopQueue
 from durastream._native import Offset
 from durastream.engine import LIST_LIMIT, PAGE_BYTES, LogEngine
@@ -148,8 +148,9 @@ class AsyncLogEngine:
         retention: Retention | None = None,
     ) -> CreateResult:
         """See `LogEngine.create`."""
+        moment = _limits.moment(expires_at)
         submit = partial(
-            self._native.create, path, content_type, ttl, expires_at, closed, body, retention
+            self._native.create, path, content_type, ttl, moment, closed, body, retention
         )
         return await _durable(await _submitted(submit, body))
 
@@ -254,6 +255,7 @@ class AsyncLogEngine:
     ) -> CreateResult:
         """See `LogEngine.fork`."""
         native = self._native
+        moment = _limits.moment(expires_at)
 
         def decide() -> _native.Pending[CreateResult]:
             return native.fork(
@@ -263,7 +265,7 @@ class AsyncLogEngine:
                 sub_offset,
                 content_type,
                 ttl,
-                expires_at,
+                moment,
                 closed,
                 body,
                 retention,

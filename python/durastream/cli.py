@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from durastream import __version__
 from durastream import commands as commands_of_tools
 from durastream.commands import completion, standard
+from durastream.commands.arguments import CommandParser
 from durastream.commands.remote import entry as remote
 from durastream.settings import SETTINGS, SettingError, Settings
 
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BAD_USAGE = 2
+SERVE_EXAMPLES = """  durable-streams serve                      # ./data on http://127.0.0.1:4437
+  durable-streams serve --data /var/lib/streams --port 8080 --log-format json
+  durable-streams serve --host 0.0.0.0 --tls-cert chain.pem --tls-key key.pem
+  DURASTREAM_DURABILITY=interval=10 durable-streams serve --listing on
+"""
+SERVE_VALUES = """SIZE is in bytes, or a number with KiB, MiB or GiB. TIME is in seconds, or a
+number with ms, s, m or h. Each flag can be given by the variable in brackets;
+the flag goes first.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,13 +37,14 @@ def parser() -> argparse.ArgumentParser:
         "of any server of that protocol, and tools for data directories.",
     )
     top.add_argument("--version", action="version", version=f"durable-streams {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = top.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", parser_class=CommandParser
+    )
     serve = commands.add_parser(
         "serve",
         help="serve a data directory over HTTP",
         description="Serve a data directory over HTTP/1.1 and HTTP/2.",
-        epilog="SIZE is in bytes, or a number with KiB, MiB or GiB. TIME is in seconds, or a number "
-        "with ms, s, m or h. Each flag can be given by the variable in brackets; the flag goes first.",
+        epilog=f"examples:\n{SERVE_EXAMPLES}\n{SERVE_VALUES}",
     )
     groups: dict[str, argparse._ArgumentGroup] = {}
     for setting in SETTINGS:

@@ -7,7 +7,7 @@ import time
 import warnings
 from typing import TYPE_CHECKING, Final, Self, TypedDict, Unpack
 
-from durastream import _native, errors
+from durastream import _limits, _native, errors
 from durastream._native import Offset
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Limits(TypedDict, total=False):
     """Limits of a `LogEngine`; bytes unless said otherwise."""
 
     segment_bytes: int
-    """Size of a log segment; default 64 MiB."""
+    """Size of a log segment, at least 4 KiB; default 64 MiB."""
     hot_bytes: int
     """Payload kept in memory for reads; default 256 MiB."""
     pending_bytes: int
@@ -111,7 +111,7 @@ class LogEngine:
         **limits: Unpack[Limits],
     ) -> None:
         self._path = os.fspath(path)
-        self._native = _native.Engine(self._path, durability, dict(limits))
+        self._native = _native.Engine(self._path, durability, _limits.checked(limits))
 
     @property
     def path(self) -> str:
@@ -148,7 +148,7 @@ class LogEngine:
         Raises StreamExists, StreamDeleted, InvalidPath, InvalidContentType, InvalidPayload, LimitExceeded.
         """
         return self._native.create(
-            path, content_type, ttl, expires_at, closed, body, retention
+            path, content_type, ttl, _limits.moment(expires_at), closed, body, retention
         ).wait()
 
     def append(
@@ -299,7 +299,7 @@ class LogEngine:
             sub_offset,
             content_type,
             ttl,
-            expires_at,
+            _limits.moment(expires_at),
             closed,
             body,
             retention,

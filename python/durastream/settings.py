@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from durastream._limits import LEAST_SEGMENT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -50,6 +52,10 @@ def _size(text: str, *, least: int = 1) -> int:
 
 def _size_or_zero(text: str) -> int:
     return _size(text, least=0)
+
+
+def _segment(text: str) -> int:
+    return _size(text, least=LEAST_SEGMENT)
 
 
 def _count(text: str, *, least: int = 1) -> int:
@@ -246,7 +252,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("max_body", _size, "64MiB", "SIZE", "largest request body"),
         ("max_upload", _size, "1GiB", "SIZE", "request bodies being received at once, all together"),
         ("max_connections", _count, "10000", "N", "connections open at once"),
-        ("loops", _count, None, "N", "threads that serve connections; native only"),
+        ("loops", _count, None, "N", "threads that serve connections, native only; default one a core"),
         ("max_header", _size, "64KiB", "SIZE", "largest request head"),
         ("max_requests_per_connection", _count, "100", "N",
          "HTTP/2 requests in flight on one connection"),
@@ -261,23 +267,25 @@ SETTINGS: tuple[Setting, ...] = (
         ENGINE,
         ("durability", _durability, "sync", "WHEN",
          "what an acknowledgement means: sync (on disk), interval=MS, none"),
-        ("segment_bytes", _size, None, "SIZE", "size of a log segment"),
-        ("hot_bytes", _size_or_zero, None, "SIZE", "payload kept in memory for readers"),
-        ("pending_bytes", _size, None, "SIZE", "appends not committed yet"),
-        ("frame_bytes", _size, None, "SIZE", "largest record of the log"),
+        ("segment_bytes", _segment, None, "SIZE", "size of a log segment; default 64MiB"),
+        ("hot_bytes", _size_or_zero, None, "SIZE", "payload kept in memory for readers; default 256MiB"),
+        ("pending_bytes", _size, None, "SIZE",
+         "appends not committed yet; default 256MiB, or twice --frame-bytes"),
+        ("frame_bytes", _size, None, "SIZE",
+         "largest record of the log; default 128MiB, or twice --max-body"),
         ("seal_backlog", _count, None, "N",
-         "full segments that wait to be sealed before commits are slowed down"),
+         "full segments that wait to be sealed before commits are slowed down; default 8"),
         ("compaction_bytes_per_second", _size, None, "SIZE",
-         "what compaction writes in a second at most"),
-        ("checkpoint_bytes", _size, None, "SIZE", "log written between two checkpoints"),
-        ("reap_interval", _time, None, "TIME", "how often expired streams are looked for"),
-        ("max_json_depth", _count, None, "N", "deepest nesting of a JSON message"),
-        ("max_producers_per_stream", _count, None, "N", "producers one stream remembers"),
-        ("max_streams", _count, None, "N", "streams"),
-        ("max_fork_depth", _count, None, "N", "forks of forks in a chain"),
-        ("max_producer_id_bytes", _size, None, "SIZE", "longest Producer-Id"),
-        ("max_stream_seq_bytes", _size, None, "SIZE", "longest Stream-Seq"),
-        ("max_content_type_bytes", _size, None, "SIZE", "longest Content-Type"),
+         "what compaction writes in a second at most; default 128MiB"),
+        ("checkpoint_bytes", _size, None, "SIZE", "log written between two checkpoints; default 256MiB"),
+        ("reap_interval", _time, None, "TIME", "how often expired streams are looked for; default 1s"),
+        ("max_json_depth", _count, None, "N", "deepest nesting of a JSON message; default 128"),
+        ("max_producers_per_stream", _count, None, "N", "producers one stream remembers; default 10000"),
+        ("max_streams", _count, None, "N", "streams; default 10000000"),
+        ("max_fork_depth", _count, None, "N", "forks of forks in a chain; default 64"),
+        ("max_producer_id_bytes", _size, None, "SIZE", "longest Producer-Id; default 1024"),
+        ("max_stream_seq_bytes", _size, None, "SIZE", "longest Stream-Seq; default 1024"),
+        ("max_content_type_bytes", _size, None, "SIZE", "longest Content-Type; default 256"),
     ),
     *_table(
         LOGGING,

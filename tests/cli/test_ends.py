@@ -13,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
+import durastream
+from durastream import commands as tools
+from durastream.commands.remote import entry as remote
 from durastream.testing import LocalServer
 from support.server import COMMAND
 
 from .conftest import Run, Start
 
+COMMANDS = ("serve", *remote.COMMANDS, *tools.COMMANDS, "completion")
 BAD_USAGE = (
     ["head", ""],
     ["head", "/"],
@@ -114,19 +118,22 @@ def test_missing_credentials_have_a_status_of_their_own(run: Run) -> None:
         def do_HEAD(self) -> None:
             self.send_response(401)
             self.send_header("WWW-Authenticate", "Bearer")
+            self.send_header("Content-Length", "0")
             self.end_headers()
 
-        do_GET = do_HEAD  # noqa: N815  (their names are given)
+        do_GET = do_PUT = do_HEAD  # noqa: N815  (their names are given)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        for command in ("read", "head"):
-            ended = run(command, "x", "--url", f"http://127.0.0.1:{server.server_port}")
-            assert ended.status == 6
-            assert "credentials are missing or not enough" in ended.err
+        for command in (["read", "x"], ["head", "x"], ["list"], ["bench", "--seconds", "1"]):
+            ended = run(*command, "--url", f"http://127.0.0.1:{server.server_port}")
+            assert ended.status == 6, command
+            assert "--auth, or DURABLE_STREAMS_AUTH" in ended.err
+            if command[0] in ("read", "head"):
+                assert "credentials are missing or not enough" in ended.err
         server.shutdown()
 
 
@@ -157,6 +164,21 @@ def test_standard_files_that_the_shell_closed(
     assert ended.returncode == status
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == (1 if said else 0)
+
+
+def test_nothing_that_takes_time_is_loaded_before_ctrl_c_is_seen_to() -> None:
+    script = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+before = set(sys.modules)
+import durastream.__main__
+print(*sorted(set(sys.modules) - before))
+"""
+    root = Path(durastream.__path__[0]).parent
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, root], capture_output=True, check=True, text=True
+    )
+    assert set(loaded.stdout.split()) <= {"__future__", "durastream", "durastream.__main__"}
 
 
 def test_ctrl_c_while_it_loads_leaves_no_traceback() -> None:
@@ -223,10 +245,17 @@ def test_typing_at_a_terminal(run: Run, path: str, environment: dict[str, str]) 
 
 
 def test_help_has_examples_statuses_and_is_quick(run: Run) -> None:
-    for command in ("create", "write", "read", "head", "list", "close", "fork", "delete", "bench"):
-        shown = run(command, "--help").out.decode()
-        assert f"  durable-streams {command}" in shown
-        assert "exit status:" in shown
+    for command in COMMANDS:
+        shown = run(command, "--help", COLUMNS="80").out.decode()
+        assert "examples:\n" in shown
+        assert f"durable-streams {command}" in shown.partition("examples:\n")[2]
+        assert command in ("serve", "completion") or "exit status:" in shown
+        _, description, *_ = shown.split("\n\n")
+        assert max(map(len, description.splitlines())) < 80
+    assert (
+        "payload kept in memory for readers; default 256MiB"
+        in run("serve", "--help", COLUMNS="200").out.decode()
+    )
     taken = []
     for _ in range(5):
         begun = time.monotonic()

@@ -91,6 +91,31 @@ def test_reading_goes_on_where_it_was_ended(run: Run, path: str, tmp_path: Path)
     assert run("read", path, "--resume", kept, "--offset", "-1").status == 2
 
 
+def test_where_reading_goes_on_is_looked_at_before_anything_is_printed(
+    run: Run, path: str, tmp_path: Path
+) -> None:
+    run("create", path, "--json")
+    run("write", path, "1")
+    for file in (tmp_path / "nowhere" / "x", tmp_path):
+        refused = run("read", path, "--resume", file)
+        assert (refused.status, refused.out) == (2, b"")
+        assert f"--resume {file}" in refused.err
+    kept = tmp_path / "kept"
+    for text in ("two words", "nonsense"):
+        kept.write_text(text)
+        refused = run("read", path, "--resume", kept)
+        assert (refused.status, refused.out) == (2, b"")
+        assert f"--resume {kept}" in refused.err
+    kept.unlink()
+    assert run("read", path, "--resume", kept).lines == ["1"]
+    run("delete", path)
+    run("create", path, "--json")
+    run("write", path, "2")
+    gone = run("read", path, "--resume", kept)
+    assert (gone.status, gone.out) == (3, b"")
+    assert f"--resume {kept}" in gone.err
+
+
 @pytest.mark.parametrize("live", ["sse", "long-poll"])
 def test_following_ends_when_the_stream_is_closed(run: Run, path: str, live: str) -> None:
     run("create", path, "--json")

@@ -45,3 +45,7 @@ def test_commands_trust_the_authority_that_is_named_and_no_other(
         refused = run(*command, "--url", url)
         assert refused.status == 5
         assert "certificate" in refused.err.lower()
+        assert "--ca-cert" in refused.err
+    plain = run("read", "a/b", "--url", url.replace("https://", "http://"))
+    assert plain.status == 5
+    assert "its URL begins with https://" in plain.err

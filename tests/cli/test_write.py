@@ -69,6 +69,19 @@ def test_options_that_can_mean_nothing_are_wrong_usage(run: Run, path: str) -> N
         assert wrong[0] in found.err
 
 
+def test_what_is_there_will_do_when_nothing_is_said_of_it(run: Run, path: str) -> None:
+    assert run("create", path, "--json", "--ttl", "600").status == 0
+    assert run("write", path, "1", "--create").status == 0
+    assert run("write", path, "2", "--create", "--producer", "p").status == 0
+    for other in (["--content-type", "text/plain"], ["--ttl", "5"], ["--json", "--ttl", "5"]):
+        assert run("write", path, "3", "--create", *other).status == 4, other
+    assert run("read", path).lines == ["1", "2"]
+    assert run("close", path).status == 0
+    closed = run("write", path, "3", "--create")
+    assert closed.status == 4
+    assert "closed" in closed.err
+
+
 def test_conditions_of_a_single_message(run: Run, path: str) -> None:
     run("create", path, "--json")
     first = run("write", path, "1", "--seq", "a", "--print-offset").lines[0]

@@ -3,6 +3,7 @@
 import json
 import pickle
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -163,6 +164,29 @@ class TestTheEnd:
         for made in (fork, part):
             if face.name == "async":
                 await made.aclose()
+
+
+async def test_a_fork_is_named_by_a_url_a_path_or_a_name_beside_its_source(
+    face: Face, room: Room
+) -> None:
+    room.create("text/plain", b"past")
+    handle = face.handle(room.url)
+    path = urlsplit(room.url).path
+    name = path.rpartition("/")[2]
+    for to, expected in (
+        (f"{room.url}-1", f"{room.url}-1"),
+        (f"{path}-2", f"{room.url}-2"),
+        (f"{name}-3", f"{room.url}-3"),
+        (f"{name}:4", f"{room.url}:4"),
+    ):
+        fork = await handle.fork(to)
+        assert fork.url == expected
+        if face.name == "async":
+            await fork.aclose()
+    for unclear in (f"chat/{name}", f"../{name}", f"./{name}", f"{name}/", "", ".", ".."):
+        with pytest.raises(ValueError, match="whole path") as refused:
+            await handle.fork(unclear)
+        assert path in str(refused.value)
 
 
 async def test_an_error_carries_its_facts_and_can_be_pickled(face: Face, room: Room) -> None:

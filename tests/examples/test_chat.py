@@ -51,6 +51,26 @@ def test_what_one_says_all_in_the_room_see_once(
     assert lines(elsewhere, 0) == []
 
 
+def test_a_reload_loses_nothing_that_waits_and_writes_nothing_twice(
+    start_site: StartSite, browser: Browser | None, http: httpx.Client
+) -> None:
+    site = start_site("examples.chat")
+    if browser is None:
+        by_http(site, http)
+        return
+    ada, bob = come_in(browser, site, "Ada", "#reload"), come_in(browser, site, "Bob", "#reload")
+    texts = [f"Ada{number}" for number in range(60)]
+    for begin in (0, 30):
+        ada.evaluate(f"""(() => {{
+            for (let number = {begin}; number < {begin} + 30; number++) {{
+                document.getElementById('text').value = String(number);
+                document.getElementById('say').requestSubmit();
+            }}
+        }})()""")
+        ada.reload()
+    assert lines(ada, 60) == lines(bob, 60) == texts
+
+
 def by_http(site: Site, http: httpx.Client) -> None:
     """What the page does, without the page."""
     room = f"{site.url}/v1/stream/rooms/lobby"

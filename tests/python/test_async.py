@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -37,6 +38,10 @@ async def test_the_twin_does_what_log_engine_does(alog: AsyncLogEngine, tmp_path
     assert (await alog.read("s", result.next_offset, max_bytes=1)).json() == [3]
     assert (await alog.head("s")).tail == results[1].next_offset
     assert await alog.exists("s")
+    naive = datetime.now()  # noqa: DTZ005
+    for creation in (alog.create("t", expires_at=naive), alog.fork("s", "t", expires_at=naive)):
+        with pytest.raises(ValueError, match="expires_at"):
+            await creation
     assert not await alog.exists("t")
     assert (await alog.fork("s", "f", created.info.floor)).created
     assert (await alog.fork("s", "g", result.offset, 1)).created

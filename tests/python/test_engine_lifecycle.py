@@ -1,9 +1,11 @@
 """Opening, closing and reopening."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,10 +83,31 @@ def test_unknown_and_impossible_limits_are_refused() -> None:
         LogEngine(":memory:", max_wishes=3)  # type: ignore[call-arg]
     with pytest.raises(ValueError, match="max_append_bytes"):
         LogEngine(":memory:", max_append_bytes=0)
-    with pytest.raises(TypeError):
-        LogEngine(":memory:", max_append_bytes="10")  # type: ignore[arg-type]
-    with pytest.raises(OverflowError):
-        LogEngine(":memory:", max_append_bytes=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "right"),
+    [
+        ("max_append_bytes", "10", TypeError, "bytes"),
+        ("max_append_bytes", -1, ValueError, "at least 1"),
+        ("hot_bytes", -1, ValueError, "at least 0"),
+        ("hot_bytes", "1MiB", TypeError, "whole number"),
+        ("hot_bytes", 1.5, TypeError, "whole number"),
+        ("hot_bytes", 1 << 64, ValueError, "2^63"),
+        ("segment_bytes", 1, ValueError, "at least 4096"),
+        ("max_streams", True, TypeError, "streams"),
+        ("reap_interval", "1s", TypeError, "seconds"),
+        ("reap_interval", -1, ValueError, "above 0"),
+        ("reap_interval", float("nan"), ValueError, "above 0"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_named_with_what_would_be_right(
+    tmp_path: Path, name: str, value: object, kind: type[Exception], right: str
+) -> None:
+    limits: Any = {name: value}
+    with pytest.raises(kind, match=f"^{name} is {re.escape(repr(value))}.*{re.escape(right)}"):
+        LogEngine(tmp_path / "log", **limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_limits_are_in_force() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,8 +63,18 @@ def test_expires_at_is_a_time_with_a_zone(memory: LogEngine) -> None:
     info = memory.create("s", expires_at=at).info
     assert info.expires_at is not None
     assert abs(info.expires_at - at) < timedelta(milliseconds=1)
-    with pytest.raises(TypeError):
-        memory.create("t", expires_at=datetime.now() + timedelta(hours=1))  # noqa: DTZ005
+    naive: Any = datetime.now() + timedelta(hours=1)  # noqa: DTZ005
+    cases: list[tuple[Any, type[Exception]]] = [
+        (naive, ValueError),
+        (3600, TypeError),
+        ("2030-01-01T00:00:00Z", TypeError),
+    ]
+    for wrong, kind in cases:
+        with pytest.raises(kind, match=r"^expires_at is .*with a time zone"):
+            memory.create("t", expires_at=wrong)
+        with pytest.raises(kind, match=r"^expires_at is .*with a time zone"):
+            memory.fork("s", "t", expires_at=wrong)
+    assert not memory.exists("t")
 
 
 def test_ttl_and_expires_at_exclude_each_other(memory: LogEngine) -> None:

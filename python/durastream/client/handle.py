@@ -144,7 +144,11 @@ class DurableStream:
         ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
     ) -> DurableStream:
-        """Create a stream at the URL or path `to` on this server that shares this one's past (section 4.2).
+        """Create a stream at `to`, on this server, that shares this one's past (section 4.2).
+
+        `to` is a URL, a path from the server's root (`"/v1/stream/chat/2"`), or a name without `/`, which
+        is beside this stream: `"2"` for a fork of `.../v1/stream/chat/1` is `.../v1/stream/chat/2`. Raises
+        ValueError for another name, or another server.
 
         It parts at `offset` (default: the tail) plus `sub_offset` messages (JSON) or bytes.
         """

@@ -135,9 +135,9 @@ def stream(
     """Read a stream (sections 5.6 to 5.8). The first answer is awaited: a missing stream raises here.
 
     `offset` is "-1" (the start), "now" (the tail as of this call) or a saved one. `live=True` follows
-    the stream by server-sent events when it holds text or JSON, else by long-polls. `timeout` (seconds)
-    is for connecting and for each wait for bytes; a live read that is silent for `stall_timeout` seconds
-    is taken for dead and resumed. `on_error` is asked about an error before it is raised.
+    the stream by server-sent events when it holds JSON, else by long-polls. `timeout` (seconds) is for
+    connecting and for each wait for bytes; a live read that is silent for `stall_timeout` seconds is
+    taken for dead and resumed. `on_error` is asked about an error before it is raised.
 
     Raises `StreamNotFound`, `StreamGone`, `BadRequest`, `Unauthorized`, `RateLimited`, `ServerError`,
     `ProtocolError`, `ConnectionFailed`.

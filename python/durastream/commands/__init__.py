@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from durastream import errors
 from durastream.commands import check, compact, dump, repair, stats
 from durastream.commands.report import DAMAGED, FAILED, IN_USE, NO_LOG, NOT_REPAIRABLE
+
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = {module.NAME: module for module in (check, repair, dump, stats, compact)}
 EXIT_STATUS = """exit status:
@@ -25,8 +28,7 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             name,
             help=module.HELP,
             description=module.DESCRIPTION,
-            epilog=EXIT_STATUS,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            epilog=f"examples:\n{module.EXAMPLES}\n{EXIT_STATUS}",
         )
         parser.add_argument("dir", metavar="DIR", help="data directory")
         parser.add_argument("--json", action="store_true", help="print JSON")

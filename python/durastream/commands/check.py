@@ -28,6 +28,9 @@ DESCRIPTION = (
     "Verify a data directory: manifest, checkpoint, every frame of the log, that the log makes sense, and "
     "that every event of every stream reads back. Changes nothing. A directory in use is not checked."
 )
+EXAMPLES = """  durable-streams check ./data
+  durable-streams check ./backup --json | jq .faults
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

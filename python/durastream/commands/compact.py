@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from durastream import _native, errors
+from durastream._limits import LEAST_SEGMENT
 from durastream.commands.report import SOUND, out, out_json, size
 from durastream.commands.stats import disk_bytes
 from durastream.engine import LogEngine
@@ -21,6 +22,8 @@ DESCRIPTION = (
     "Open a data directory, write its whole log into sealed files, merge these without what was deleted, has "
     "expired or was trimmed, and drop the log. Reports the bytes before and after."
 )
+EXAMPLES = """  durable-streams compact ./data
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
     # Segments as large as those that are there: otherwise a large one would be prepared for nothing.
     largest = max((segment["bytes"] for segment in found["segments"]), default=SEGMENT_BYTES)
     before = disk_bytes(directory)
-    with LogEngine(directory, segment_bytes=min(largest, SEGMENT_BYTES)) as log:
+    with LogEngine(directory, segment_bytes=max(LEAST_SEGMENT, min(largest, SEGMENT_BYTES))) as log:
         log.compact()
         checkpoint = log.stats().checkpoint_lsn
     removed = _native.sweep(directory)

@@ -19,6 +19,10 @@ DESCRIPTION = (
     "Print the extents of the sealed files and the frames of the log, one a line, and what is wrong among "
     "them. Changes nothing. May be used on a directory in use; its end may then be seen half-written."
 )
+EXAMPLES = """  durable-streams dump ./data | less
+  durable-streams dump ./data --stream orders --payload
+  durable-streams dump ./data --from 4096 --json
+"""
 PREVIEW = 60
 """Payload bytes shown unless all are asked for."""
 

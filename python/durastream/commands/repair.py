@@ -32,6 +32,9 @@ DESCRIPTION = (
     "events alone: reads of them are refused, and the next start seals what is around them. Files are copied "
     "to DIR/damaged/TIME/ before they are changed."
 )
+EXAMPLES = """  durable-streams repair ./data --dry-run   # says what would be lost
+  durable-streams repair ./data --yes
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,9 @@ DESCRIPTION = (
     "and says how long that took. Changes nothing; of a directory in use the figures may be of "
     "different moments."
 )
+EXAMPLES = """  durable-streams stats ./data
+  durable-streams stats ./data --json
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,5 +1,7 @@
 """Where requests go: forks, repeated parameters, headers of the caller."""
 
+from typing import Any
+
 import pytest
 
 from durastream.client import BadRequest
@@ -27,7 +29,7 @@ def requested(target: Target, **ours: str) -> Request:
     ("to", "url"),
     [
         ("user:1", "http://host/v1/user:1"),
-        ("b/c", "http://host/v1/b/c"),
+        ("b", "http://host/v1/b"),
         ("/v2/x:y", "http://host/v2/x:y"),
         ("http://HOST/v1/z", "http://HOST/v1/z"),
         ("http://host:80/v1/z", "http://host:80/v1/z"),
@@ -35,6 +37,19 @@ def requested(target: Target, **ours: str) -> Request:
 )
 def test_a_fork_is_named_by_url_path_or_name(to: str, url: str) -> None:
     assert Target.of("http://host/v1/a", SECRET, None).sibling(to).url == url
+
+
+@pytest.mark.parametrize("to", ["b/c", "./b", "../b", "b/", "", ".", ".."])
+def test_a_name_that_a_server_would_have_to_place_is_refused(to: str) -> None:
+    with pytest.raises(ValueError, match=r"whole path .*/v1/a\), or a URL"):
+        Target.of("http://host/v1/a", SECRET, None).sibling(to)
+
+
+@pytest.mark.parametrize("url", [None, b"http://host/a", 5])
+def test_what_is_no_text_is_no_url(url: object) -> None:
+    given: Any = url
+    with pytest.raises(TypeError, match=f"a str, not {type(url).__name__}"):
+        Target.of(given, None, None)
 
 
 @pytest.mark.parametrize("to", ["http://other/v1/a", "https://host/v1/a", "//other/a"])

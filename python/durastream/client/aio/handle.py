@@ -125,7 +125,11 @@ class AsyncDurableStream:
         ttl: int | timedelta | None = None,
         expires_at: str | datetime | None = None,
     ) -> AsyncDurableStream:
-        """Create a stream at `to` that shares this one's past (section 4.2). It shares a `client`, too."""
+        """Create a stream at `to` that shares this one's past (section 4.2). It shares a `client`, too.
+
+        `to` is a URL, a path from the server's root, or a name without `/`, beside this stream; see
+        `durastream.client.DurableStream.fork`. Raises ValueError.
+        """
         operation = self._commands.fork(
             to, offset=offset, sub_offset=sub_offset, ttl=ttl, expires_at=expires_at
         )

@@ -60,7 +60,10 @@ class Target:
     def of(
         cls, url: str, headers: Mapping[str, Any] | None, params: Mapping[str, Any] | None
     ) -> Target:
-        """The target of `url`; its query counts as parameters."""
+        """The target of `url`; its query counts as parameters. Raises TypeError, ValueError."""
+        if not isinstance(url, str):
+            given = type(url).__name__  # type: ignore[unreachable]
+            raise TypeError(f"a stream's URL is a str, not {given}")
         return cls(url, dict(headers or {}), dict(params or {}))
 
     @property
@@ -74,8 +77,17 @@ class Target:
         return any(map(callable, self.headers.values())) or any(map(callable, self.params.values()))
 
     def sibling(self, to: str) -> Target:
-        """The target of another stream: an absolute URL, a path, or a name beside this one."""
+        """The target of another stream: an absolute URL, a path from the root, or a name beside this one.
+
+        Raises ValueError.
+        """
         if not _ABSOLUTE.match(to) and not to.startswith("/"):
+            if "/" in to or to in ("", ".", ".."):
+                # Below what is not for a URL to tell: whoever writes "chat/2" beside "chat/1" means its base.
+                raise ValueError(
+                    f"{to!r} is no name beside {self.shown}: give a name without /, the whole path from the"
+                    f" server's root (this stream's is {self.path}), or a URL"
+                )
             to = f"./{to}"  # a name may have a colon
         url = urljoin(self.url, to)
         if _origin(url) != _origin(self.url):

@@ -8,7 +8,15 @@ import signal
 import uuid
 from typing import TYPE_CHECKING, Any, Final
 
-from durastream.commands.remote.ends import DONE, FAILED, UNREACHABLE, Interrupted
+from durastream.commands.remote.ends import (
+    CREDENTIALS,
+    DONE,
+    FAILED,
+    UNAUTHORIZED,
+    UNREACHABLE,
+    Interrupted,
+    advice,
+)
 from durastream.commands.remote.place import Server, seconds
 from durastream.commands.report import out, warn
 
@@ -100,14 +108,17 @@ def run(given: argparse.Namespace) -> int:
         figures = anyio.run(_run, bench, backend="trio")
     except (WireError, OSError, BaseExceptionGroup) as raised:
         match found := _first(raised):
+            case WireError(status=401 | 403):
+                warn(f"{server.shown}: {found}; {CREDENTIALS}")
+                return UNAUTHORIZED
             case WireError():
-                warn(f"{server.shown}: {found}")
+                warn(f"{server.shown}: {found}{advice(found, server.base)}")
                 return FAILED
             case TimeoutError():
                 warn(f"{server.shown}: not done in time; the server does not answer")
                 return FAILED
             case OSError():
-                warn(f"{server.shown} cannot be reached: {found}")
+                warn(f"{server.shown} cannot be reached: {found}{advice(found, server.base)}")
                 return UNREACHABLE
         raise found from None
     if given.output == "json":

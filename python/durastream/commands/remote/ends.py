@@ -92,6 +92,37 @@ def said(error: OSError) -> str:
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
+UNTRUSTED: Final = "give --ca-cert FILE to trust the authority of its certificate"
+CREDENTIALS: Final = "give --auth, or DURABLE_STREAMS_AUTH"
+IS_IT_TLS: Final = "if it speaks TLS, its URL begins with https://"
+
+
+def advice(error: BaseException, url: str) -> str:
+    """What to do about a failure, as far as a flag helps: the end of its message, or nothing."""
+    import ssl  # noqa: PLC0415  (loaded by whoever raised it, or of no use)
+
+    from durastream.client import errors  # noqa: PLC0415  (loaded by whoever raised it)
+
+    if isinstance(error, errors.Unauthorized):
+        return f"; {CREDENTIALS}"
+    within: BaseException | None = error
+    while within is not None:
+        if isinstance(within, ssl.SSLCertVerificationError):
+            return f"; {UNTRUSTED}"
+        if _no_http(within) and url.lower().startswith("http://"):
+            return f"; {IS_IT_TLS}"
+        within = within.__cause__ or within.__context__
+    return ""
+
+
+def _no_http(error: BaseException) -> bool:
+    """Whether the answer was no HTTP at all: a TLS server sends an alert, or hangs up."""
+    said = str(error)
+    return type(error).__name__ == "RemoteProtocolError" and (
+        "illegal" in said or "without sending a response" in said
+    )
+
+
 def status_of(error: DurableStreamError) -> int:
     """The exit status of a failure."""
     from durastream.client import errors  # noqa: PLC0415  (loaded by whoever raised it)

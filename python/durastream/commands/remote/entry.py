@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 from durastream import errors
 from durastream.commands import standard
@@ -23,6 +23,9 @@ from durastream.commands.remote import (
 )
 from durastream.commands.report import warn
 
+if TYPE_CHECKING:
+    import argparse
+
 MODULES = (create, write, read, head, listing, close, fork, delete, bench)
 COMMANDS = {module.NAME: module for module in MODULES}
 
@@ -35,7 +38,6 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
             help=module.HELP,
             description=module.DESCRIPTION,
             epilog=f"examples:\n{module.EXAMPLES}\n{ends.EXIT_STATUS}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(parser)
         place.add_arguments(parser)
@@ -59,7 +61,7 @@ def run(given: argparse.Namespace) -> int:
         warn(f"{given.command}: {error}")
         return ends.BAD_USAGE
     except errors.DurableStreamError as error:
-        warn(str(error))
+        warn(f"{error}{ends.advice(error, getattr(error, 'url', ''))}")
         return ends.status_of(error)
     except OSError as error:
         standard.forget_output()

@@ -8,11 +8,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from durastream.commands.remote.create import whole
 from durastream.commands.remote.ends import (
+    CREDENTIALS,
     DONE,
     FAILED,
     REFUSED,
     UNAUTHORIZED,
     UNREACHABLE,
+    advice,
 )
 from durastream.commands.remote.place import BASE_PATH, Server
 from durastream.commands.report import out, warn
@@ -71,7 +73,8 @@ def run(given: argparse.Namespace) -> int:
         warn(refusal.message)
         return refusal.status
     except httpx.HTTPError as error:
-        warn(f"{server.shown} cannot be reached: {str(error) or type(error).__name__}")
+        said = str(error) or type(error).__name__
+        warn(f"{server.shown} cannot be reached: {said}{advice(error, server.base)}")
         return UNREACHABLE
     return DONE
 
@@ -115,7 +118,7 @@ def _streams(
 
 def _page(answer: httpx.Response, url: str) -> dict[str, Any]:
     if answer.status_code in (401, 403):
-        raise _Refusal(f"{url}: {answer.status_code}; give --auth", UNAUTHORIZED)
+        raise _Refusal(f"{url}: {answer.status_code}; {CREDENTIALS}", UNAUTHORIZED)
     if answer.status_code == 400:
         raise _Refusal(f"{url}: {_detail(answer)}", REFUSED)
     try:

@@ -247,4 +247,4 @@ async def _timed(tasks: list[Callable[[], Any]], ready: _Gate) -> float:
 def _demand(answer: Answer, *statuses: int) -> None:
     if answer.status not in statuses:
         said = answer.body[:300].decode(errors="replace")
-        raise WireError(f"the server answered {answer.status}: {said}")
+        raise WireError(f"the server answered {answer.status}: {said}", answer.status)

@@ -109,7 +109,11 @@ def run(given: argparse.Namespace) -> int:
             _end_with_the_reader()
         reached = offset
         try:
-            with stream(url, offset=offset, live=given.live or following, **options) as response:
+            live = given.live or following
+            with (
+                _blaming(given, offset),
+                stream(url, offset=offset, live=live, **options) as response,
+            ):
                 reached = response.offset
                 for chunk in _shown(response, given.json or given.output):
                     reached = chunk.offset
@@ -126,7 +130,10 @@ def run(given: argparse.Namespace) -> int:
 
 def _offset(given: argparse.Namespace) -> str:
     """Where to begin. Raises BadUsageError."""
-    if given.resume is None or not given.resume.exists():
+    if given.resume is None:
+        return given.offset or "-1"
+    _check_writable(given.resume)
+    if not given.resume.exists():
         return given.offset or "-1"
     if given.offset is not None:
         raise BadUsageError(
@@ -143,6 +150,32 @@ def _offset(given: argparse.Namespace) -> str:
     return kept
 
 
+def _check_writable(file: Path) -> None:
+    """Find out before anything is printed. Raises BadUsageError."""
+    if file.is_dir():
+        raise BadUsageError(f"--resume {file} is a directory; give a file")
+    if not file.parent.is_dir():
+        raise BadUsageError(f"--resume {file}: there is no directory {file.parent}")
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise BadUsageError(f"--resume {file}: nothing can be written in {file.parent}")
+
+
+@contextlib.contextmanager
+def _blaming(given: argparse.Namespace, offset: str) -> Iterator[None]:
+    """Tell where an offset came from when the server does not take it."""
+    from durastream.client import BadRequest, StreamGone  # noqa: PLC0415  (slow to load)
+
+    try:
+        yield
+    except (BadRequest, StreamGone):
+        if given.resume is not None and given.offset is None and offset != "-1":
+            warn(
+                f"reading began at {offset}, which --resume {given.resume} holds; "
+                "remove the file to begin at the start"
+            )
+        raise
+
+
 def _shown(response: StreamResponse, shape_name: str | None) -> Iterator[Chunk]:
     """Print each chunk, and give it once it is written. Raises ValueError."""
     shaped = shapes.shape(response.content_type or "", shape_name)
@@ -157,8 +190,11 @@ def _shown(response: StreamResponse, shape_name: str | None) -> Iterator[Chunk]:
 def _keep(file: Path, offset: str) -> None:
     """Write the offset so that a crash leaves the former one or this one."""
     new = file.with_name(file.name + ".new")
-    new.write_text(offset + "\n")
-    new.replace(file)
+    try:
+        new.write_text(offset + "\n")
+        new.replace(file)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"--resume {file}") from error
 
 
 def _tell(offset: str) -> None:

@@ -19,6 +19,11 @@ RECEIVE: Final = 256 << 10
 class WireError(Exception):
     """The server hung up, or answered what this client does not read."""
 
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        """The status answered, if that is what was wrong."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -88,7 +93,7 @@ class Connection:
         await self._stream.send(request)
         status, headers = await self._head()
         if status != 200:
-            raise WireError(f"a live read was answered {status}")
+            raise WireError(f"a live read was answered {status}", status)
         async for piece in self._chunks(headers):
             yield piece
 

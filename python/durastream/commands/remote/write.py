@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from durastream.client import Appended, DurableStream
+    from durastream.client import Appended, DurableStream, StreamHead
     from durastream.commands.remote.inputs import Messages
 
 NAME = "write"
@@ -31,7 +31,7 @@ DESCRIPTION = (
 )
 EXAMPLES = """  durable-streams write orders '{"id": 1}' '{"id": 2}'
   durable-streams write orders --batch-json --file orders.json
-  tail -F app.log | durable-streams write log --lines
+  tail -n 0 -F app.log | durable-streams write log --lines
   durable-streams write import --lines --file rows.jsonl --producer import-7  # repeatable
   durable-streams write video --create --content-type video/mp4 --file film.mp4 --close
 """
@@ -65,7 +65,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the stream's content type; without it the server is asked",
     )
     parser.add_argument(
-        "--create", action="store_true", help="create the stream if it is not there"
+        "--create",
+        action="store_true",
+        help="create the stream if it is not there; one that is there has to be of the type and lifetime "
+        "given, if any is",
     )
     add_lifetime(parser)
     parser.add_argument("--close", action="store_true", help="close the stream behind it")
@@ -212,12 +215,22 @@ def _known(stream: DurableStream, given: argparse.Namespace) -> str:
         try:
             return stream.create(wanted, ttl=given.ttl, expires_at=given.expires_at).content_type
         except errors.StreamExists:
-            # An earlier run may have closed it; whether it did is for `once` to find out.
-            found = stream.connect() if given.producer is not None and given.close else None
-            if found is None or not found.closed or wanted not in (None, found.content_type):
+            found: StreamHead | None = None
+            with contextlib.suppress(errors.ClientError):
+                found = stream.connect()
+            if found is None or not _will_do(given, found, wanted):
                 raise
             return found.content_type
     return stream.content_type or stream.connect().content_type
+
+
+def _will_do(given: argparse.Namespace, found: StreamHead, wanted: str | None) -> bool:
+    """Whether a stream that is there serves one who would have created it."""
+    if given.producer is not None and given.close and found.closed:
+        # An earlier run may have closed it; whether it did is for `once` to find out.
+        return wanted in (None, found.content_type)
+    # Nothing was said of how it should be: then it is as it should be.
+    return wanted is None and given.ttl is None and given.expires_at is None
 
 
 def _is_json(content_type: str) -> bool:
