@@ -1,14 +1,19 @@
 //! The sockets of clients: TCP, Unix, and TLS over either.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use durastream_engine::storage::FilePart;
 use rustix::fs::sendfile;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use tokio_rustls::rustls::ServerConnection;
+
+/// What the system may hold of answers to a client on this machine, such as a proxy. By itself it lets megabytes
+/// gather, which leave the processor's cache before they are read; elsewhere they are what a distant client needs.
+const NEAR_SEND_BUFFER: usize = 256 << 10;
 
 /// A connected socket without encryption.
 #[derive(Debug)]
@@ -18,6 +23,14 @@ pub(crate) enum Plain {
 }
 
 impl Plain {
+    pub(crate) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
+        if peer.ip().to_canonical().is_loopback() {
+            // Without it answers are as right.
+            let _ = set_socket_send_buffer_size(&stream, NEAR_SEND_BUFFER);
+        }
+        Self::Tcp(stream)
+    }
+
     pub(crate) fn prepare(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => {
@@ -252,5 +265,39 @@ impl Drop for Tls {
         // So that its peer can tell an end from a cut. Whether it can be sent matters no more.
         self.session.send_close_notify();
         let _ = self.drain();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use rustix::net::sockopt::socket_send_buffer_size;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_near_client_is_sent_may_not_pile_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let buffer = |peer: &str| {
+            let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, _) = listener.accept().unwrap();
+            let before = socket_send_buffer_size(&stream).unwrap();
+            let plain = Plain::tcp(stream, peer.parse().unwrap());
+            drop(near);
+            (before, socket_send_buffer_size(&plain).unwrap())
+        };
+        for peer in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            // The system doubles it for its own needs, and has a limit of its own (net.core.wmem_max).
+            let (before, after) = buffer(peer);
+            assert!(
+                before != after && after <= 2 * NEAR_SEND_BUFFER,
+                "{peer}: {before} {after}"
+            );
+        }
+        for peer in ["192.0.2.1:1", "[2001:db8::1]:1"] {
+            let (before, after) = buffer(peer);
+            assert_eq!(before, after, "{peer}");
+        }
     }
 }

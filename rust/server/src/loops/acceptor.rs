@@ -83,7 +83,10 @@ impl Listening {
 
     fn accept(&self) -> io::Result<Accepted> {
         let (plain, tls) = match self {
-            Self::Tcp { socket, tls } => (Plain::Tcp(socket.accept()?.0), *tls),
+            Self::Tcp { socket, tls } => {
+                let (stream, peer) = socket.accept()?;
+                (Plain::tcp(stream, peer), *tls)
+            }
             Self::Unix { socket, .. } => (Plain::Unix(socket.accept()?.0), false),
         };
         Ok(Accepted {
