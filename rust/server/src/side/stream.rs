@@ -150,16 +150,21 @@ impl Call {
         // In a box: it is large, and would make every task as large.
         let mut exchange = Box::new(exchange);
         let room = Rc::clone(outlet.room());
+        if let Step::NeedBody { limit } = step {
+            match body.whole(limit).await? {
+                Taken::Whole(body) => {
+                    outlet.brought(body.len());
+                    exchange.body(body);
+                }
+                Taken::TooLarge(size) => exchange.body_too_large(size),
+                Taken::Refused(response) => return outlet.respond(response).await,
+            }
+            step = exchange.step(Instant::now());
+        }
+        // A body is asked for first or not at all. What nobody reads of one would hold the window of its connection.
+        drop(body);
         loop {
             match step {
-                Step::NeedBody { limit } => match body.whole(limit).await? {
-                    Taken::Whole(body) => {
-                        outlet.brought(body.len());
-                        exchange.body(body);
-                    }
-                    Taken::TooLarge(size) => exchange.body_too_large(size),
-                    Taken::Refused(response) => return outlet.respond(response).await,
-                },
                 Step::Respond(response) => return outlet.respond(response).await,
                 Step::Start(response) => outlet.start(response, false, Instant::now())?,
                 Step::Chunk(data) => outlet.send([data], false).await?,
