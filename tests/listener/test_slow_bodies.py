@@ -47,6 +47,42 @@ def test_over_http_1_it_is_given_up_and_nothing_is_written(server: Server, liste
     assert httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content == b""
 
 
+def test_what_came_fast_does_not_buy_time_for_the_rest(server: Server, listener: str) -> None:
+    began = time.monotonic()
+    with connect(server.port, timeout=0.1) as sock:
+        sock.sendall(
+            b"POST /v1/stream/a HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+            b"content-length: 1000000\r\n\r\n" + bytes(900_000)
+        )
+        answer = None
+        while answer is None:
+            assert time.monotonic() - began < 12 * STALL
+            sock.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = read_all(sock)
+    assert time.monotonic() - began > 2 * STALL
+    assert answer.startswith(b"HTTP/1.1 408 ") if listener == "native" else answer == b""
+
+
+def test_a_body_that_nobody_reads_holds_up_no_other(server: Server) -> None:
+    with H2Client.to(server.port) as client:
+        # With its answer come the windows.
+        assert client.wait_status(client.request(b"HEAD", b"/v1/stream/a")) == 200
+        query = b"/v1/stream/a?offset=-1&live=long-poll"
+        for _ in range(10):  # more than the window of a connection, in windows of its streams
+            read = client.request(b"GET", query, end=False)
+            while size := min(client.h2.local_flow_control_window(read), 16_384):
+                client.data(read, bytes(size))
+        client.sock.settimeout(5)
+        post = client.request(
+            b"POST", b"/v1/stream/a", [(b"content-type", b"text/plain")], end=False
+        )
+        while client.h2.local_flow_control_window(post) < 1000:
+            client.pump()
+        client.data(post, b"y" * 1000, end=True)
+        assert client.wait_status(post) == 204
+
+
 def test_over_http_2_it_is_given_up_and_its_neighbours_go_on(server: Server, listener: str) -> None:
     began = time.monotonic()
     with H2Client.to(server.port) as client:

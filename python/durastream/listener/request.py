@@ -85,6 +85,8 @@ class Request:
         "_arrived",
         "_asked",
         "_chunks",
+        "_counted",
+        "_due",
         "_room",
         "_told_end",
         "_wire",
@@ -121,6 +123,9 @@ class Request:
         """Since when the application waits for the body."""
         self.received = 0
         """Bytes of the body that came."""
+        self._due: float | None = None
+        self._counted = 0
+        """What it has earned until `_due` with so many of them."""
         self.queued = 0
         self._wire = wire
         self._chunks: deque[bytes] = deque()
@@ -167,7 +172,13 @@ class Request:
             return True
         if self.body_since is None or self.body_ended or not limits.min_body_rate:
             return False
-        return now - self.body_since > limits.stall + self.received / limits.min_body_rate
+        if self._due is None:
+            self._due = self.body_since + limits.stall
+        # As on the native listener: a burst earns time, but no more than twice the patience.
+        earned = (self.received - self._counted) / limits.min_body_rate
+        self._counted = self.received
+        self._due = min(self._due + earned, self.stalled_since + 2 * limits.stall)
+        return now > self._due
 
     async def run(self, app: Application) -> None:
         """Run the application; its failure ends this request only."""

@@ -51,10 +51,56 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
-    /// Until when a body must be there of which `received` bytes have come since `begun`.
-    pub(crate) fn body_until(&self, begun: Instant, received: u64) -> Option<Instant> {
-        let earned = Duration::from_secs(received).checked_div(self.min_body_rate)?;
-        begun.checked_add(self.stall + earned)
+/// How a body has come so far, and until when more of it must.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub(crate) begun: Instant,
+    pub(crate) received: u64,
+    /// `None`: at any rate.
+    pub(crate) until: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn begin(limits: &Limits, now: Instant) -> Self {
+        Self {
+            begun: now,
+            received: 0,
+            until: (limits.min_body_rate > 0).then(|| now + limits.stall),
+        }
+    }
+
+    /// More of it has come. What comes fast earns time, but not for ever: a body that comes at once but for its last
+    /// bytes holds as much memory as a whole one.
+    pub(crate) fn go_on(&mut self, limits: &Limits, now: Instant, bytes: usize) {
+        self.received += bytes as u64;
+        let earned = Duration::from_secs(bytes as u64).checked_div(limits.min_body_rate);
+        if let (Some(until), Some(earned)) = (self.until, earned) {
+            self.until = Some((until + earned).min(now + 2 * limits.stall));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_earns_a_body_no_more_than_twice_the_patience() {
+        let limits = Limits {
+            stall: Duration::from_secs(10),
+            min_body_rate: 100,
+            ..Limits::default()
+        };
+        let begun = Instant::now();
+        let after = |seconds| Some(begun + Duration::from_secs(seconds));
+        let mut pace = Pace::begin(&limits, begun);
+        assert_eq!(pace.until, after(10));
+        pace.go_on(&limits, begun, 500);
+        assert_eq!(pace.until, after(15));
+        pace.go_on(&limits, begun, 1 << 30);
+        assert_eq!(pace.until, after(20));
+        pace.go_on(&limits, begun + Duration::from_secs(19), 100);
+        assert_eq!(pace.until, after(21));
+        assert_eq!(pace.received, 500 + (1 << 30) + 100);
     }
 }

@@ -1,9 +1,12 @@
 //! Answers of the listener's own, whatever the version of HTTP.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use durastream_protocol::{Response, Service};
 
 use crate::Limits;
+use crate::limits::Pace;
 
 /// The bodies being received are `total` bytes, and `most` are allowed.
 pub(crate) fn too_many_uploads(service: &Service, total: usize, most: usize) -> Response {
@@ -18,16 +21,13 @@ pub(crate) fn too_many_uploads(service: &Service, total: usize, most: usize) -> 
     response
 }
 
-/// A body comes too slowly: `received` bytes in so many seconds.
-pub(crate) fn too_slow(
-    service: &Service,
-    limits: &Limits,
-    received: u64,
-    seconds: u64,
-) -> Response {
+/// A body comes too slowly.
+pub(crate) fn too_slow(service: &Service, limits: &Limits, pace: Pace, now: Instant) -> Response {
     let detail = format!(
-        "Of the request body {received} bytes came in {seconds} s; after {} s, at least {} bytes per second are \
-         needed. Nothing was written. Send it faster, or less at once.",
+        "Of the request body {} bytes came in {} s; after {} s, at least {} bytes per second are needed, however \
+         much came before. Nothing was written. Send it faster, or less at once.",
+        pace.received,
+        now.saturating_duration_since(pace.begun).as_secs(),
         limits.stall.as_secs_f64(),
         limits.min_body_rate,
     );

@@ -15,6 +15,7 @@ use super::output::{Flushed, Output, WARM_BYTES};
 use super::relay::{Handover, Relay};
 use crate::Limits;
 use crate::asked::Asked;
+use crate::limits::Pace;
 use crate::loops::blocking::{Done, Work};
 use crate::loops::crowds::Crowds;
 use crate::loops::desk::{Desk, Share};
@@ -57,11 +58,7 @@ pub(crate) enum Phase {
     /// Reads a request head.
     Head,
     /// Reads a request body of at most `limit` bytes.
-    Body {
-        limit: usize,
-        begun: Instant,
-        received: u64,
-    },
+    Body { limit: usize, pace: Pace },
     /// The exchange is to be stepped.
     Running,
     /// The exchange waits, for a wake or until then.
@@ -182,11 +179,7 @@ impl Connection {
             }
             let flow = match self.phase {
                 Phase::Head => self.read_head(desk)?,
-                Phase::Body {
-                    limit,
-                    begun,
-                    received,
-                } => self.read_body(desk, limit, begun, received)?,
+                Phase::Body { limit, pace } => self.read_body(desk, limit, pace)?,
                 Phase::Running => self.step(desk)?,
                 Phase::Waiting { until, .. } => {
                     if until.is_none_or(|until| until > desk.now) {
@@ -305,12 +298,9 @@ impl Connection {
         }
         match self.phase {
             Phase::Head => Some(self.since + limits.keep_alive),
-            Phase::Body {
-                begun, received, ..
-            } => {
+            Phase::Body { pace, .. } => {
                 let stalls = self.since + limits.stall;
-                let until = limits.body_until(begun, received);
-                Some(until.map_or(stalls, |until| until.min(stalls)))
+                Some(pace.until.map_or(stalls, |until| until.min(stalls)))
             }
             Phase::Discard { .. } => Some(self.since + limits.stall),
             Phase::Waiting { until, .. } => until,

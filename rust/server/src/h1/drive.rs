@@ -11,6 +11,7 @@ use super::body::Body;
 use super::chunks::size_line;
 use super::connection::{Connection, Flow, Phase};
 use super::ending::KEEP_ALIVE_DRAIN;
+use crate::limits::Pace;
 use crate::loops::blocking::Work;
 use crate::loops::desk::Desk;
 use crate::loops::slots::slot_of;
@@ -42,11 +43,9 @@ impl Connection {
                             .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
                     }
                     self.since = desk.now;
-                    self.phase = Phase::Body {
-                        limit,
-                        begun: desk.now,
-                        received: self.input.bytes().len() as u64,
-                    };
+                    let mut pace = Pace::begin(&desk.limits, desk.now);
+                    pace.go_on(&desk.limits, desk.now, self.input.bytes().len());
+                    self.phase = Phase::Body { limit, pace };
                     return Ok(Flow::Go);
                 }
                 Step::Respond(response) => return self.respond(desk, response),

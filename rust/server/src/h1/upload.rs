@@ -1,7 +1,6 @@
 //! Reading a request body for an exchange, within what one and all may take.
 
 use std::io;
-use std::time::Instant;
 
 use bytes::Bytes;
 
@@ -9,6 +8,7 @@ use super::body::Body;
 use super::connection::{Connection, Flow, Phase};
 use super::head::Refused;
 use super::input::Fill;
+use crate::limits::Pace;
 use crate::loops::desk::{Desk, Share};
 use crate::refusal;
 
@@ -20,8 +20,7 @@ impl Connection {
         &mut self,
         desk: &mut Desk,
         limit: usize,
-        begun: Instant,
-        received: u64,
+        mut pace: Pace,
     ) -> io::Result<Flow> {
         if let Body::Length(left) = self.body
             && self.collected.is_empty()
@@ -85,18 +84,13 @@ impl Connection {
         match self.fill(desk)? {
             Fill::Some => {
                 self.since = desk.now;
-                let received = received + self.input.bytes().len() as u64;
-                self.phase = Phase::Body {
-                    limit,
-                    begun,
-                    received,
-                };
+                pace.go_on(&desk.limits, desk.now, self.input.bytes().len());
+                self.phase = Phase::Body { limit, pace };
                 Ok(Flow::Go)
             }
             Fill::Nothing => {
-                let until = desk.limits.body_until(begun, received);
-                if until.is_some_and(|until| until <= desk.now) {
-                    return self.body_too_slow(desk, begun, received);
+                if pace.until.is_some_and(|until| until <= desk.now) {
+                    return self.body_too_slow(desk, pace);
                 }
                 Ok(Flow::Stop)
             }
@@ -104,17 +98,11 @@ impl Connection {
         }
     }
 
-    fn body_too_slow(
-        &mut self,
-        desk: &mut Desk,
-        begun: Instant,
-        received: u64,
-    ) -> io::Result<Flow> {
+    fn body_too_slow(&mut self, desk: &mut Desk, pace: Pace) -> io::Result<Flow> {
         self.release_body();
         self.exchange = None;
         self.close = true;
-        let took = desk.now.saturating_duration_since(begun).as_secs();
-        let response = refusal::too_slow(&desk.service, &desk.limits, received, took);
+        let response = refusal::too_slow(&desk.service, &desk.limits, pace, desk.now);
         self.respond(desk, response)
     }
 

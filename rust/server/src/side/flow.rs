@@ -16,6 +16,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::Room;
 use crate::asked::Asked;
+use crate::limits::Pace;
 use crate::loops::desk::Share;
 use crate::refusal;
 
@@ -107,22 +108,21 @@ impl Body {
         let mut upload = Share::new(&room.counts, |counts| &counts.uploads);
         let most = room.limits.max_upload_bytes;
         let mut whole = Vec::new();
-        let begun = Instant::now();
+        let mut pace = Pace::begin(&room.limits, Instant::now());
         loop {
-            let received = whole.len() as u64;
-            let piece = match room.limits.body_until(begun, received) {
+            let piece = match pace.until {
                 None => self.next().await?,
                 Some(until) => match timeout_at(until.into(), self.next()).await {
                     Ok(piece) => piece?,
                     Err(_) => {
-                        let took = begun.elapsed().as_secs();
                         let refusal =
-                            refusal::too_slow(&room.service, &room.limits, received, took);
+                            refusal::too_slow(&room.service, &room.limits, pace, Instant::now());
                         return Ok(Taken::Refused(refusal));
                     }
                 },
             };
             let Some(piece) = piece else { break };
+            pace.go_on(&room.limits, Instant::now(), piece.len());
             if piece.len() + whole.len() > limit {
                 return Ok(Taken::TooLarge(None));
             }
