@@ -187,7 +187,9 @@ def test_a_body_that_stalls_is_given_up(app_server: AppServerFactory, ours: str)
     with connect(server.port) as sock:
         sock.sendall(b"POST /count HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf")
         began = time.monotonic()
-        assert read_all(sock) == b""
+        # The listener that the native one forwards to has the same limit: 502 when that one was first to give up.
+        answer = read_all(sock)
+        assert answer == b"" or (ours == "native" and answer.startswith(b"HTTP/1.1 502 "))
         assert time.monotonic() - began < 3
     with H2Client.to(server.port) as client:
         stream = client.request(b"POST", b"/count", end=False)
