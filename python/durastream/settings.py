@@ -24,6 +24,7 @@ FRAME_BYTES = 128 << 20
 """The engine's default for `frame_bytes`."""
 MAX_FRAME_BYTES = 1 << 30
 """The largest record the log's format allows."""
+MAX_PORT = 65_535
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _UNITS |= {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _TIMES = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "h": 3600.0}
@@ -83,7 +84,7 @@ def _time_or_zero(text: str) -> float:
 
 
 def _port(text: str) -> int:
-    if not re.fullmatch(r"\d{1,5}", text.strip()) or int(text) > 65_535:
+    if not re.fullmatch(r"\d{1,5}", text.strip()) or int(text) > MAX_PORT:
         raise ValueError(f"{text!r} is not a port; give 0 (any free one) to 65535")
     return int(text)
 
@@ -129,8 +130,19 @@ def _body_rate(text: str) -> int:
     return rate
 
 
+def _is_address(text: str | None) -> bool:
+    try:
+        return text is None or bool(ipaddress.IPv6Address(text))
+    except ValueError:
+        return False
+
+
 def _collector(text: str) -> str:
-    if not re.fullmatch(r"http://[^/\s?#@]+(/[^\s?#]*)?", text):
+    known = re.fullmatch(
+        r"http://(?:\[([^\]]*)\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?",
+        text,
+    )
+    if known is None or not _is_address(known[1]) or int((known[2] or ":80")[1:]) > MAX_PORT:
         raise ValueError(
             f"{text!r} is not a collector; give one that takes OTLP over plain HTTP, "
             "such as http://127.0.0.1:4318"

@@ -243,5 +243,22 @@ def test_a_collector_that_others_named_is_used_or_left_out_with_a_word() -> None
         assert settings.otlp_endpoint == endpoint, others
         assert (settings.warning is None) == (warning is None), others
         assert (warning or "") in (settings.warning or "")
+    for sound in ["http://c.d-e:1/a/b", "http://[::1]:4318", "http://[::1]"]:
+        assert Settings({}, {name: sound}).otlp_endpoint == f"{sound}/v1/traces"
+    for bad in [
+        "{host}:4318",
+        "[",
+        "[::::]",
+        "hö:1",
+        "h:x",
+        "h:99999",
+        "a b",
+        "u@h",
+        "h/{x}",
+        "h?x",
+    ]:
+        settings = Settings({}, {name: f"http://{bad}"})
+        assert settings.otlp_endpoint is None
+        assert f"'http://{bad}' is not a collector" in (settings.warning or "")
     with pytest.raises(SettingError, match="DURASTREAM_OTLP_ENDPOINT: 'c:4317'"):
         Settings({}, {"DURASTREAM_OTLP_ENDPOINT": "c:4317"})

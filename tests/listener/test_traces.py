@@ -183,6 +183,43 @@ def test_a_collector_that_takes_nothing_stops_nobody(
             assert f"uri={url}/v1/traces" in server.log.replace('"', "")
 
 
+@pytest.fixture
+def holding() -> Iterator[str]:
+    """Takes everything and says so, and closes no connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as held:
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = held.enter_context(listener.accept()[0])
+                    connection.recv(1 << 20)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_an_answer_ends_where_it_says_it_does(server_factory: ServerFactory, holding: str) -> None:
+    server = server_factory("--otlp-endpoint", holding, "--trace-ratio", "1")
+    httpx.put(f"{server.url}/v1/stream/a", headers=TEXT, trust_env=False)
+    time.sleep(9)  # a batch is due after 5 s, and would be given up 3 s later
+    server.stop()
+    assert "spans were dropped" not in server.log
+
+
+def test_a_span_keeps_no_more_than_the_begin_of_a_long_target(
+    server_factory: ServerFactory, collector: Collector
+) -> None:
+    server = server_factory("--otlp-endpoint", collector.url, "--trace-ratio", "1")
+    httpx.get(f"{server.url}/v1/stream/a?offset=-1&x={'y' * 50_000}", trust_env=False)
+    server.stop()
+    (read,) = collector.named("GET /v1/stream/{stream}")
+    assert values(read.attributes)["url.query"] == f"offset=-1&x={'y' * 50_000}"[:2035]
+
+
 def test_a_collector_over_tls_is_refused_with_its_cure(server_factory: ServerFactory) -> None:
     with pytest.raises(RuntimeError, match=r"--otlp-endpoint: 'https://c:4318'.*http://127"):
         server_factory("--otlp-endpoint", "https://c:4318")

@@ -105,7 +105,7 @@ fn status(stream: &mut TcpStream, until: Instant) -> io::Result<u16> {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     // To its end, so that closing does not reset what the collector still says.
-    while (answer.len() as u64) < ANSWER_BYTES {
+    while (answer.len() as u64) < ANSWER_BYTES && !is_whole(&answer) {
         stream.set_read_timeout(Some(left(until)?))?;
         match stream.read(&mut piece)? {
             0 => break,
@@ -118,6 +118,20 @@ fn status(stream: &mut TcpStream, until: Instant) -> io::Result<u16> {
         .and_then(|code| std::str::from_utf8(code).ok())
         .and_then(|code| code.parse().ok());
     code.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is no HTTP/1"))
+}
+
+/// Whether all of an answer has come that says how long it is. Not every collector closes when it is asked to.
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse::<usize>().ok())?
+    });
+    length.is_some_and(|length| body.len() >= length)
 }
 
 fn left(until: Instant) -> io::Result<Duration> {

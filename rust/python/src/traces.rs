@@ -24,6 +24,9 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::collector::Collector;
 use crate::input;
 
+/// Bytes of a text that a span keeps.
+const TEXT_BYTES: usize = 2 << 10;
+
 static TRACES: OnceLock<Traces> = OnceLock::new();
 
 /// The way out for spans.
@@ -176,6 +179,10 @@ impl Doing {
     }
 
     fn text(&mut self, name: &str, value: &str) {
+        // So that spans which wait are bounded in bytes, not only in number.
+        let value = value
+            .get(..value.floor_char_boundary(TEXT_BYTES))
+            .unwrap_or_default();
         match name {
             "method" => value.clone_into(&mut self.method),
             "target" => {
