@@ -20,7 +20,7 @@ pub struct Limits {
     pub keep_alive: Duration,
     /// How long a peer may send nothing of a body, or take nothing of an answer; default 30 s.
     pub stall: Duration,
-    /// Bytes per second in which a request body must come, on the whole, after a first time of `stall`; default 500, 0: none.
+    /// Bytes per second in which a request body must come after a first time of `stall`, see `Pace`; default 500, 0: none.
     pub min_body_rate: u32,
     /// How long the unread rest of a request body is read and dropped after its answer; default 30 s.
     pub linger: Duration,
