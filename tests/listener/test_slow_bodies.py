@@ -101,6 +101,69 @@ def test_over_http_2_it_is_given_up_and_its_neighbours_go_on(server: Server, lis
     assert httpx.get(f"{server.url}/v1/stream/a", trust_env=False).content == b""
 
 
+def uploads(client: H2Client, count: int) -> list[int]:
+    """Appends that have begun, once their windows are there."""
+    assert client.wait_status(client.request(b"HEAD", b"/v1/stream/a")) == 200
+    typed = [(b"content-type", b"text/plain")]
+    return [client.request(b"POST", b"/v1/stream/a", typed, end=False) for _ in range(count)]
+
+
+def send_slowly(client: H2Client, bodies: list[int], size: int, seconds: float) -> None:
+    """So many bytes of each, again and again; ends early when one of them is over."""
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        for body in bodies:
+            client.data(body, b"x" * size)
+        client.sock.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            client.pump()
+        if client.statuses.keys() & set(bodies) or client.resets:
+            break
+    client.sock.settimeout(5)
+
+
+def test_bodies_that_share_a_link_are_late_only_together(server: Server, listener: str) -> None:
+    with H2Client.to(server.port) as client:
+        bodies = uploads(client, 40)
+        # Each comes with 240 bytes per second, all of them with ten times the least rate.
+        send_slowly(client, bodies, 12, 6 * STALL)
+        for body in bodies:
+            client.data(body, b"y", end=True)
+        assert {client.wait_status(body) for body in bodies} == {204}
+        # With 200 all together.
+        bodies = uploads(client, 10)
+        began = time.monotonic()
+        send_slowly(client, bodies, 1, 12 * STALL)
+        assert STALL < time.monotonic() - began < 10 * STALL
+        if listener == "native":
+            assert {client.wait_status(body) for body in bodies} == {408}
+
+
+def test_a_body_waits_while_others_of_its_connection_fill_the_link(server: Server) -> None:
+    with H2Client.to(server.port) as client:
+        first, second = uploads(client, 2)
+        send_slowly(client, [first], 500, 6 * STALL)
+        for body in (first, second):
+            client.data(body, b"y", end=True)
+            assert client.wait_status(body) == 204
+
+
+def test_a_body_that_stays_away_is_given_up_whatever_its_neighbours_do(
+    server_factory: ServerFactory,
+) -> None:
+    server = server_factory("--stall-timeout", "0.1", "--min-body-rate", "100")
+    httpx.put(f"{server.url}/v1/stream/a", headers=TEXT, trust_env=False).raise_for_status()
+    with H2Client.to(server.port) as client:
+        away, coming = uploads(client, 2)
+        client.data(away, b"x" * 1000)
+        began = time.monotonic()
+        send_slowly(client, [coming], 100, 6)
+        assert 1 < time.monotonic() - began < 5
+        assert client.resets.keys() == {away}
+        client.data(coming, b"y", end=True)
+        assert client.wait_status(coming) == 204
+
+
 def test_a_body_that_is_fast_enough_is_taken(server: Server) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(10):

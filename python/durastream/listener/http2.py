@@ -28,6 +28,7 @@ from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.utils import filter_pseudo_headers
 
 from durastream.listener.base import hypercorn_arguments
+from durastream.listener.pace import Pace
 from durastream.listener.request import Request, make_scope
 
 if TYPE_CHECKING:
@@ -63,6 +64,11 @@ class Http2(H2Protocol):
         self._requests: dict[int, Request] = {}
         self._unpaid: dict[int, int] = {}
         self._connection_unpaid = 0
+        self._pace: Pace | None = None
+        """Of all bodies together, while one is waited for."""
+        self._came = 0
+        """Bytes of bodies that came since it was looked at, the last of them at `_heard`."""
+        self._heard = 0.0
         self._windows_moved = trio.Event()
 
     async def initiate(self, headers: Headers | None = None, settings: bytes | None = None) -> None:
@@ -102,11 +108,24 @@ class Http2(H2Protocol):
 
     def check(self, now: float) -> None:
         """Reset the streams whose peer has stalled, or sends its body too slowly."""
+        together = self._together(now)
         for request in list(self._requests.values()):
-            if request.is_late(now, self._link.limits):
+            if request.is_late(now, self._link.limits, together):
                 self._disconnect(request)
                 self._reset(request.stream_id, ErrorCodes.CANCEL)
                 self._link.spawn(self._flush)
+
+    def _together(self, now: float) -> Pace | None:
+        """How all bodies that are waited for have come."""
+        limits = self._link.limits
+        if not any(request.wants_body for request in self._requests.values()):
+            self._pace = None
+        elif self._pace is None:
+            self._pace = Pace.begin(limits, now)
+        elif self._came:
+            self._pace.go_on(limits, self._heard, self._came)
+        self._came = 0
+        return self._pace
 
     # The reader's side.
 
@@ -140,6 +159,8 @@ class Http2(H2Protocol):
             self.connection.increment_flow_control_window(self._connection_unpaid)
             self._connection_unpaid = 0
         data = event.data or b""
+        self._came += len(data)
+        self._heard = trio.current_time()
         request = self._requests.get(event.stream_id)
         if request is not None:
             request.feed(bytes(data))

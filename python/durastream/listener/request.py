@@ -10,6 +10,8 @@ from urllib.parse import unquote_to_bytes
 
 import trio
 
+from durastream.listener.pace import Pace
+
 if TYPE_CHECKING:
     from durastream.listener.limits import Limits
 
@@ -85,19 +87,17 @@ class Request:
         "_arrived",
         "_asked",
         "_chunks",
-        "_counted",
-        "_due",
+        "_pace",
         "_room",
         "_told_end",
+        "_uncounted",
         "_wire",
         "body_ended",
-        "body_since",
         "ended",
         "gone",
         "has_body",
         "hung_up",
         "queued",
-        "received",
         "scope",
         "stalled_since",
         "started",
@@ -119,13 +119,10 @@ class Request:
         self.status = 0
         self.stalled_since: float | None = None
         """Since when this request waits for the peer (its body, or room in its window)."""
-        self.body_since: float | None = None
-        """Since when the application waits for the body."""
-        self.received = 0
-        """Bytes of the body that came."""
-        self._due: float | None = None
-        self._counted = 0
-        """What it has earned until `_due` with so many of them."""
+        self._pace: Pace | None = None
+        """Of its body, once the application waits for it."""
+        self._uncounted = 0
+        """Bytes of it that came since the pace was looked at."""
         self.queued = 0
         self._wire = wire
         self._chunks: deque[bytes] = deque()
@@ -142,7 +139,7 @@ class Request:
             return
         self._chunks.append(data)
         self.queued += len(data)
-        self.received += len(data)
+        self._uncounted += len(data)
         if self.stalled_since is not None:
             self.stalled_since = trio.current_time()
         self._wake()
@@ -164,21 +161,25 @@ class Request:
         self.gone = self.gone or not answerable
         self._wake()
 
-    def is_late(self, now: float, limits: Limits) -> bool:
-        """Whether the peer lets us wait too long, for the next of its body or for all of it, or for room."""
+    @property
+    def wants_body(self) -> bool:
+        """Whether the application waits for more of the body."""
+        return self._arrived is not None and not self.body_ended and self.stalled_since is not None
+
+    def is_late(self, now: float, limits: Limits, together: Pace | None = None) -> bool:
+        """Whether the peer lets us wait too long, for its body or for room.
+
+        `together`: all bodies of its connection.
+        """
         if self.stalled_since is None:
             return False
-        if now - self.stalled_since > limits.stall:
-            return True
-        if self.body_since is None or self.body_ended or not limits.min_body_rate:
-            return False
-        if self._due is None:
-            self._due = self.body_since + limits.stall
-        # As on the native listener: a burst earns time, but no more than twice the patience.
-        earned = (self.received - self._counted) / limits.min_body_rate
-        self._counted = self.received
-        self._due = min(self._due + earned, self.stalled_since + 2 * limits.stall)
-        return now > self._due
+        if not self.wants_body:
+            return now - self.stalled_since > limits.stall
+        if self._pace is None:
+            self._pace = Pace.begin(limits, self.stalled_since)
+        self._pace.go_on(limits, self.stalled_since, self._uncounted)
+        self._uncounted = 0
+        return self._pace.is_late(limits, now, together or self._pace)
 
     async def run(self, app: Application) -> None:
         """Run the application; its failure ends this request only."""
@@ -211,8 +212,6 @@ class Request:
                 self._arrived = trio.Event()
             if not self.body_ended:
                 self.stalled_since = trio.current_time()
-                if self.body_since is None:
-                    self.body_since = self.stalled_since
             try:
                 await self._arrived.wait()
             finally:

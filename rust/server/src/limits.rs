@@ -51,13 +51,34 @@ impl Default for Limits {
     }
 }
 
-/// How a body has come so far, and until when more of it must.
+/// For so many times the patience with a silent body its neighbours on a connection may take the link.
+const TURNS: u32 = 20;
+
+/// How a body has come so far, or all bodies of one connection, and until when more must.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     pub(crate) begun: Instant,
     pub(crate) received: u64,
     /// `None`: at any rate.
     pub(crate) until: Option<Instant>,
+    /// When the last of it came.
+    heard: Instant,
+}
+
+/// When a body is given up if nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Its peer is silent by then.
+    Silent(Instant),
+    /// It is below the least rate by then.
+    Slow(Instant),
+}
+
+impl Patience {
+    pub(crate) fn until(self) -> Instant {
+        let (Self::Silent(until) | Self::Slow(until)) = self;
+        until
+    }
 }
 
 impl Pace {
@@ -66,6 +87,7 @@ impl Pace {
             begun: now,
             received: 0,
             until: (limits.min_body_rate > 0).then(|| now + limits.stall),
+            heard: now,
         }
     }
 
@@ -73,9 +95,25 @@ impl Pace {
     /// bytes holds as much memory as a whole one.
     pub(crate) fn go_on(&mut self, limits: &Limits, now: Instant, bytes: usize) {
         self.received += bytes as u64;
+        self.heard = now;
         let earned = Duration::from_secs(bytes as u64).checked_div(limits.min_body_rate);
         if let (Some(until), Some(earned)) = (self.until, earned) {
             self.until = Some((until + earned).min(now + 2 * limits.stall));
+        }
+    }
+
+    /// How long a body is waited for that shares its link with others, `all` of them together. As long as these come fast
+    /// enough as a whole, it is not late: it may be theirs that fill the link. But who has a connection that
+    /// is never silent, such as a proxy, does not keep one that is for ever.
+    pub(crate) fn among(&self, all: &Self, limits: &Limits) -> Patience {
+        let turn = self.heard + TURNS * limits.stall;
+        let silent = turn.min(self.heard.max(all.heard) + limits.stall);
+        match self
+            .until
+            .map(|until| until.max(all.until.unwrap_or(until)))
+        {
+            Some(slow) if slow <= silent => Patience::Slow(slow),
+            _ => Patience::Silent(silent),
         }
     }
 }
@@ -102,5 +140,28 @@ mod tests {
         pace.go_on(&limits, begun + Duration::from_secs(19), 100);
         assert_eq!(pace.until, after(21));
         assert_eq!(pace.received, 500 + (1 << 30) + 100);
+    }
+    #[test]
+    fn neighbours_keep_a_body_alive_while_they_come_fast_enough_and_not_for_ever() {
+        let limits = Limits {
+            stall: Duration::from_secs(10),
+            min_body_rate: 100,
+            ..Limits::default()
+        };
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let own = Pace::begin(&limits, begun);
+        let mut all = own;
+        assert_eq!(own.among(&all, &limits), Patience::Slow(at(10)));
+        for second in 1..=300 {
+            all.go_on(&limits, at(second), 200);
+            let silent = Patience::Silent(at((second + 10).min(200)));
+            assert_eq!(own.among(&all, &limits), silent);
+        }
+        // Below the rate, the time that was left runs out, silent or not.
+        let mut heard = own;
+        heard.go_on(&limits, at(319), 0);
+        all.go_on(&limits, at(319), 0);
+        assert_eq!(heard.among(&all, &limits), Patience::Slow(at(320)));
     }
 }

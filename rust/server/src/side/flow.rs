@@ -1,8 +1,10 @@
 //! The two directions of an HTTP/2 stream: the request body, bounded, and the answer, at the pace of
 //! who reads it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -16,7 +18,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::Room;
 use crate::asked::Asked;
-use crate::limits::Pace;
+use crate::limits::{Pace, Patience};
 use crate::loops::desk::Share;
 use crate::refusal;
 
@@ -35,9 +37,85 @@ impl From<h2::Error> for Over {
     }
 }
 
+/// What the request bodies of one connection have in common: the link that they come by.
+pub(super) struct Link {
+    room: Rc<Room>,
+    /// How they come, all together, since somebody waits for one.
+    pace: Cell<Pace>,
+    /// How many are waited for.
+    waits: Cell<usize>,
+}
+
+impl Link {
+    pub(super) fn new(room: Rc<Room>) -> Rc<Self> {
+        let pace = Pace::begin(&room.limits, Instant::now());
+        Rc::new(Self {
+            room,
+            pace: Cell::new(pace),
+            waits: Cell::new(0),
+        })
+    }
+
+    fn go_on(&self, now: Instant, bytes: usize) {
+        if self.waits.get() > 0 {
+            let mut pace = self.pace.get();
+            pace.go_on(&self.room.limits, now, bytes);
+            self.pace.set(pace);
+        }
+    }
+}
+
+/// Somebody waits for a body.
+struct Wait<'a> {
+    link: &'a Link,
+    pace: Pace,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(link: &'a Link, now: Instant) -> Self {
+        let pace = Pace::begin(&link.room.limits, now);
+        if link.waits.replace(link.waits.get() + 1) == 0 {
+            link.pace.set(pace);
+        }
+        Self { link, pace }
+    }
+
+    fn go_on(&mut self, now: Instant, bytes: usize) {
+        self.pace.go_on(&self.link.room.limits, now, bytes);
+    }
+
+    fn patience(&self) -> Patience {
+        let limits = &self.link.room.limits;
+        self.pace.among(&self.link.pace.get(), limits)
+    }
+
+    /// What `piece` gives, or why it was not waited for any longer.
+    async fn until_late<T>(
+        &self,
+        mut piece: impl Future<Output = T> + Unpin,
+    ) -> Result<T, Patience> {
+        loop {
+            let patience = self.patience();
+            if let Ok(piece) = timeout_at(patience.until().into(), &mut piece).await {
+                return Ok(piece);
+            }
+            // Its neighbours may have come meanwhile.
+            if self.patience().until() <= Instant::now() {
+                return Err(patience);
+            }
+        }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.link.waits.update(|waits| waits - 1);
+    }
+}
+
 /// A request body.
 pub(super) struct Body {
-    room: Rc<Room>,
+    link: Rc<Link>,
     stream: RecvStream,
     declared: Option<u64>,
     /// What was read of it before anybody waited for it.
@@ -53,14 +131,14 @@ pub(super) enum Taken {
 }
 
 impl Body {
-    pub(super) fn new(room: Rc<Room>, head: &request::Parts, stream: RecvStream) -> Self {
+    pub(super) fn new(link: Rc<Link>, head: &request::Parts, stream: RecvStream) -> Self {
         let declared = head
             .headers
             .get(header::CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.parse().ok());
         Self {
-            room,
+            link,
             stream,
             declared,
             ahead: None,
@@ -76,7 +154,7 @@ impl Body {
     }
 
     /// All of it, if it has come already, in one piece that is not longer than `limit`.
-    pub(super) fn at_hand(&mut self, limit: usize) -> Result<Option<Bytes>, Over> {
+    pub(super) fn at_hand(&mut self, limit: usize, now: Instant) -> Result<Option<Bytes>, Over> {
         if self.declared.is_some_and(|length| length > limit as u64) {
             return Ok(None);
         }
@@ -88,7 +166,7 @@ impl Body {
         let piece = match self.stream.poll_data(&mut nobody) {
             Poll::Pending => return Ok(None),
             Poll::Ready(None) => return Ok(Some(Bytes::new())),
-            Poll::Ready(Some(piece)) => self.taken(piece?)?,
+            Poll::Ready(Some(piece)) => self.taken(piece?, now)?,
         };
         if piece.len() <= limit && self.stream.is_end_stream() {
             return Ok(Some(kept(piece)));
@@ -104,25 +182,24 @@ impl Body {
         {
             return Ok(Taken::TooLarge(Some(length)));
         }
-        let room = Rc::clone(&self.room);
+        let link = Rc::clone(&self.link);
+        let room = &link.room;
         let mut upload = Share::new(&room.counts, |counts| &counts.uploads);
         let most = room.limits.max_upload_bytes;
         let mut whole = Vec::new();
-        let mut pace = Pace::begin(&room.limits, Instant::now());
+        let mut wait = Wait::begin(&link, Instant::now());
         loop {
-            let piece = match pace.until {
-                None => self.next().await?,
-                Some(until) => match timeout_at(until.into(), self.next()).await {
-                    Ok(piece) => piece?,
-                    Err(_) => {
-                        let refusal =
-                            refusal::too_slow(&room.service, &room.limits, pace, Instant::now());
-                        return Ok(Taken::Refused(refusal));
-                    }
-                },
+            let piece = match wait.until_late(pin!(self.piece())).await {
+                Ok(piece) => piece?,
+                Err(Patience::Silent(_)) => return Err(silent()),
+                Err(Patience::Slow(_)) => {
+                    let refusal =
+                        refusal::too_slow(&room.service, &room.limits, wait.pace, Instant::now());
+                    return Ok(Taken::Refused(refusal));
+                }
             };
             let Some(piece) = piece else { break };
-            pace.go_on(&room.limits, Instant::now(), piece.len());
+            wait.go_on(Instant::now(), piece.len());
             if piece.len() + whole.len() > limit {
                 return Ok(Taken::TooLarge(None));
             }
@@ -140,27 +217,37 @@ impl Body {
         Ok(Taken::Whole(Bytes::from(whole)))
     }
 
-    /// The next piece; none at the end.
+    /// The next piece, at any rate; none at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Over> {
+        let link = Rc::clone(&self.link);
+        let mut wait = Wait::begin(&link, Instant::now());
+        wait.pace.until = None;
+        let piece = wait.until_late(pin!(self.piece())).await;
+        piece.unwrap_or_else(|_| Err(silent()))
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, Over> {
         if let Some(piece) = self.ahead.take() {
             return Ok(Some(piece));
         }
-        let Ok(piece) = timeout(self.room.limits.stall, self.stream.data()).await else {
-            tracing::debug!("a peer kept the listener waiting for a body");
-            return Err(Over);
-        };
-        match piece.transpose()? {
-            Some(piece) => self.taken(piece).map(Some),
+        match self.stream.data().await.transpose()? {
+            Some(piece) => self.taken(piece, Instant::now()).map(Some),
             None => Ok(None),
         }
     }
 
     /// Makes room for as much again.
-    fn taken(&mut self, piece: Bytes) -> Result<Bytes, Over> {
+    fn taken(&mut self, piece: Bytes, now: Instant) -> Result<Bytes, Over> {
         self.stream.flow_control().release_capacity(piece.len())?;
-        self.room.tally.received(piece.len());
+        self.link.room.tally.received(piece.len());
+        self.link.go_on(now, piece.len());
         Ok(piece)
     }
+}
+
+fn silent() -> Over {
+    tracing::debug!("a peer kept the listener waiting for a body");
+    Over
 }
 
 /// A whole body that the log may keep: not a slice, or it would keep the buffer of the connection with it.

@@ -14,6 +14,7 @@ use http::Request;
 use tokio::task::{JoinError, JoinSet};
 
 use super::Room;
+use super::flow::Link;
 use super::stream::{self, Asks, Call, Next};
 use super::wakes::Bell;
 
@@ -22,6 +23,7 @@ pub(super) struct Streams<'a> {
     room: &'a Rc<Room>,
     /// The connection's scheme and its peer.
     from: (&'static str, &'a str),
+    link: Rc<Link>,
     /// Those that take their time.
     pub(super) tasks: JoinSet<()>,
     /// Those that wait for the log alone, in LSN order.
@@ -38,6 +40,7 @@ impl<'a> Streams<'a> {
         Self {
             room,
             from,
+            link: Link::new(Rc::clone(room)),
             tasks: JoinSet::new(),
             settling: VecDeque::new(),
             first: None,
@@ -78,7 +81,7 @@ impl<'a> Streams<'a> {
         respond: SendResponse<Bytes>,
         now: Instant,
     ) {
-        match stream::take(self.room, self.from, request, respond, now) {
+        match stream::take(self.room, self.from, &self.link, request, respond, now) {
             Asks::Elsewhere(task) => {
                 self.tasks.spawn_local(task);
             }

@@ -17,7 +17,7 @@ use hyper::body::Body as _;
 use tokio::sync::mpsc;
 
 use super::Room;
-use super::flow::{Body, Outlet, Over, Taken};
+use super::flow::{Body, Link, Outlet, Over, Taken};
 use super::upstream::{self, Piece, Pieces};
 use crate::asked::Asked;
 use crate::refusal;
@@ -45,12 +45,13 @@ pub(super) enum Asks {
 pub(super) fn take(
     room: &Rc<Room>,
     (scheme, peer): (&'static str, &str),
+    link: &Rc<Link>,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     now: Instant,
 ) -> Asks {
     let (head, body) = request.into_parts();
-    let body = Body::new(Rc::clone(room), &head, body);
+    let body = Body::new(Rc::clone(link), &head, body);
     let path = head.uri.path().as_bytes();
     let elsewhere = room
         .routes
@@ -106,7 +107,7 @@ impl Call {
     pub(super) fn advance(&mut self, now: Instant) -> Next {
         loop {
             match self.exchange.step(now) {
-                Step::NeedBody { limit } => match self.body.at_hand(limit) {
+                Step::NeedBody { limit } => match self.body.at_hand(limit, now) {
                     Ok(Some(body)) => {
                         self.outlet.brought(body.len());
                         self.exchange.body(body);
