@@ -8,8 +8,6 @@
 [{'n': 1}]
 """
 
-from __future__ import annotations
-
 # What `typing` has under this name. Nothing is imported before `__main__` has taken SIGINT, which would
 # otherwise end a command with a traceback.
 TYPE_CHECKING = False
@@ -139,7 +137,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("aio", "engine", "errors")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (of the type that the imports above say)
+def __getattr__(name: str) -> "Any":  # noqa: ANN401  (of the type that the imports above say)
     import importlib  # noqa: PLC0415
 
     if name in _MODULES:

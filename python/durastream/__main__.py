@@ -1,7 +1,5 @@
 """The program `durable-streams`, also as `python -m durastream`."""
 
-from __future__ import annotations
-
 # `signal` without its enumerations: to import those takes long enough for a Ctrl-C.
 import _signal  # type: ignore[import-not-found]
 import sys

@@ -10,12 +10,10 @@
 The twins for event loops have the prefix `Async` (and `astream`), or no prefix in `durastream.client.aio`.
 """
 
-from durastream.client.aio import (
-    AsyncDurableStream,
-    AsyncIdempotentProducer,
-    AsyncStreamResponse,
-    astream,
-)
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from durastream.client.errors import (
     AlreadyConsumed,
     BadRequest,
@@ -41,6 +39,14 @@ from durastream.client.options import Again, Live, Retry
 from durastream.client.producer import IdempotentProducer
 from durastream.client.response import StreamResponse, stream
 from durastream.client.results import Appended, Chunk, Created, StreamHead
+
+if TYPE_CHECKING:
+    from durastream.client.aio import (
+        AsyncDurableStream,
+        AsyncIdempotentProducer,
+        AsyncStreamResponse,
+        astream,
+    )
 
 __all__ = [
     "stream",
@@ -77,3 +83,19 @@ __all__ = [
     "AlreadyConsumed",
     "NotWritten",
 ]
+
+# Loaded when first used: programs without an event loop need not wait for what it takes.
+_ON_LOOPS = ("astream", "AsyncStreamResponse", "AsyncDurableStream", "AsyncIdempotentProducer")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _ON_LOOPS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from durastream.client import aio  # noqa: PLC0415
+
+    globals().update((each, getattr(aio, each)) for each in _ON_LOOPS)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

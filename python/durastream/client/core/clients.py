@@ -6,7 +6,8 @@ import functools
 import hashlib
 import os
 import re
-from typing import TYPE_CHECKING, Any
+import ssl
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
 import httpcore
@@ -18,8 +19,7 @@ from durastream.client.core.steps import Broken
 from durastream.client.errors import BadRequest
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from durastream.client.core.steps import Request
 
@@ -56,8 +56,39 @@ def _digest(value: str) -> str:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Loading the certificates takes longer than everything else; once is enough."""
     return httpx.create_ssl_context()
+
+
+class Trusting(ssl.SSLContext):
+    """What httpx trusts, loaded by the first connection over TLS: that takes long, and many need none."""
+
+    _protocols: Sequence[str] = ("http/1.1",)
+
+    def __new__(cls) -> Self:  # noqa: D102  (as that of the base, which wants to be told)
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        """Ask for one of these: httpcore does before each connection."""
+        self._protocols = tuple(alpn_protocols)
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:  # noqa: ANN401  (ssl's own)
+        """A connection of a thread."""
+        return self._loaded().wrap_socket(*arguments, **options)
+
+    def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:  # noqa: ANN401  (ssl's own)
+        """A connection of an event loop."""
+        return self._loaded().wrap_bio(*arguments, **options)
+
+    def _loaded(self) -> ssl.SSLContext:
+        found = _certificates()
+        found.set_alpn_protocols(self._protocols)
+        return found
+
+
+@functools.cache
+def trusting() -> Trusting:
+    """What clients of our own take as `verify`."""
+    return Trusting()
 
 
 def client_options() -> dict[str, Any]:
@@ -65,7 +96,7 @@ def client_options() -> dict[str, Any]:
     return {
         "http2": True,
         "limits": _LIMITS,
-        "verify": _certificates(),
+        "verify": trusting(),
         "headers": {"User-Agent": f"durastream/{__version__}"},
     }
 

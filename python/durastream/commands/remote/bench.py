@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
-import uuid
 from typing import TYPE_CHECKING, Any, Final
 
 from durastream.commands.remote.ends import (
@@ -89,7 +89,7 @@ def run(given: argparse.Namespace) -> int:
     """Measure; the exit status."""
     given.url = given.base or given.url
     server = Server.of(given)
-    base = f"{server.base}/bench-{uuid.uuid4().hex[:12]}"
+    base = f"{server.base}/bench-{os.urandom(6).hex()}"
     import anyio  # noqa: PLC0415  (slow to load)
 
     from durastream.commands.remote.load import Bench  # noqa: PLC0415

@@ -17,6 +17,7 @@ from durastream.commands.remote import (
     fork,
     head,
     listing,
+    loading,
     place,
     read,
     write,
@@ -51,6 +52,7 @@ def run(given: argparse.Namespace) -> int:
     # SIGPIPE stays ignored: a server that hangs up would kill the process, too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
+        loading.load_httpx()
         status: int = COMMANDS[given.command].run(given)
         sys.stdout.flush()
     except BrokenPipeError:

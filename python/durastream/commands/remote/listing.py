@@ -63,7 +63,9 @@ def run(given: argparse.Namespace) -> int:
     url = listing_url(server.base)
     import httpx  # noqa: PLC0415  (slow to load)
 
-    verify = server.certificates() if server.insecure or server.ca_cert else True
+    from durastream.client.core.clients import trusting  # noqa: PLC0415
+
+    verify = server.certificates() if server.insecure or server.ca_cert else trusting()
     headers = server.headers_for(url)
     try:
         with httpx.Client(headers=headers, verify=verify, timeout=server.timeout) as client:
