@@ -40,9 +40,16 @@ def test_json_has_the_same_fields_on_both(server_factory: ServerFactory) -> None
         )
         client.data(append, b"123", end=True)
         client.wait_end(append)
+        # On the native listener, one that is forwarded.
+        odd = client.request(b"POST", b"/v1/odd", end=False)
+        client.data(odd, b"1234567", end=True)
+        client.wait_end(odd)
     httpx.get(f"{server.url}/health")
-    seen: list[dict[str, Any]] = [json.loads(line) for line in lines(server, 4)]
-    assert [list(line) for line in seen] == [FIELDS] * 4
+    seen: list[dict[str, Any]] = [json.loads(line) for line in lines(server, 5)]
+    assert [list(line) for line in seen] == [FIELDS] * 5
+    [forwarded] = [line for line in seen if line["target"] == "/v1/odd"]
+    assert (forwarded["status"], forwarded["received"], forwarded["whole"]) == (404, 7, True)
+    seen.remove(forwarded)
     assert [
         (x["method"], x["target"], x["version"], x["status"], x["received"], x["sent"], x["whole"])
         for x in seen

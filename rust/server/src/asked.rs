@@ -1,6 +1,8 @@
 //! One request as it is counted, logged and traced.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tracing::{Level, Span};
@@ -31,7 +33,7 @@ struct Told {
     target: String,
     version: &'static str,
     status: u16,
-    received: u64,
+    received: Arc<AtomicU64>,
     sent: u64,
     whole: bool,
     begun: Instant,
@@ -70,7 +72,7 @@ impl Asked {
                 target: target.to_owned(),
                 version,
                 status: 0,
-                received: 0,
+                received: Arc::default(),
                 sent: 0,
                 whole: false,
                 begun: now,
@@ -96,14 +98,14 @@ impl Asked {
     /// Bytes of its body arrived.
     pub(crate) fn received(&mut self, tally: &Tally, bytes: usize) {
         tally.received(bytes);
-        self.brought(bytes);
+        if let Some(told) = &self.told {
+            told.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
     }
 
-    /// Bytes of its body arrived that are counted already.
-    pub(crate) fn brought(&mut self, bytes: usize) {
-        if let Some(told) = &mut self.told {
-            told.received += bytes as u64;
-        }
+    /// Where whoever reads its body beside the answer notes how much came, if that is told.
+    pub(crate) fn counter(&self) -> Option<Arc<AtomicU64>> {
+        self.told.as_ref().map(|told| Arc::clone(&told.received))
     }
 
     /// Bytes of its answer's body are on their way.
@@ -126,7 +128,8 @@ impl Drop for Told {
     fn drop(&mut self) {
         self.span.record("operation", self.operation.name());
         self.span.record("status", self.status);
-        self.span.record("received", self.received);
+        self.span
+            .record("received", self.received.load(Ordering::Relaxed));
         self.span.record("sent", self.sent);
         self.span.record("whole", self.whole);
         if !self.logged {
@@ -140,7 +143,7 @@ impl Drop for Told {
             target = self.target,
             version = self.version,
             status = self.status,
-            received = self.received,
+            received = self.received.load(Ordering::Relaxed),
             sent = self.sent,
             milliseconds = (took.as_secs_f64() * 1e6).round() / 1e3,
             whole = self.whole,

@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -120,6 +122,8 @@ pub(super) struct Body {
     declared: Option<u64>,
     /// What was read of it before anybody waited for it.
     ahead: Option<Bytes>,
+    /// How much came, if that is told.
+    came: Option<Arc<AtomicU64>>,
 }
 
 /// What reading a whole body gave.
@@ -131,7 +135,12 @@ pub(super) enum Taken {
 }
 
 impl Body {
-    pub(super) fn new(link: Rc<Link>, head: &request::Parts, stream: RecvStream) -> Self {
+    pub(super) fn new(
+        link: Rc<Link>,
+        asked: &Asked,
+        head: &request::Parts,
+        stream: RecvStream,
+    ) -> Self {
         let declared = head
             .headers
             .get(header::CONTENT_LENGTH)
@@ -142,6 +151,7 @@ impl Body {
             stream,
             declared,
             ahead: None,
+            came: asked.counter(),
         }
     }
 
@@ -241,6 +251,9 @@ impl Body {
         self.stream.flow_control().release_capacity(piece.len())?;
         self.link.room.tally.received(piece.len());
         self.link.go_on(now, piece.len());
+        if let Some(came) = &self.came {
+            came.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        }
         Ok(piece)
     }
 }
@@ -265,11 +278,6 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    /// So many bytes came of the request's body.
-    pub(super) fn brought(&mut self, bytes: usize) {
-        self.asked.brought(bytes);
-    }
-
     pub(super) fn new(room: Rc<Room>, respond: SendResponse<Bytes>, asked: Asked) -> Self {
         Self {
             room,

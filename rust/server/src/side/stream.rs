@@ -51,7 +51,6 @@ pub(super) fn take(
     now: Instant,
 ) -> Asks {
     let (head, body) = request.into_parts();
-    let body = Body::new(Rc::clone(link), &head, body);
     let path = head.uri.path().as_bytes();
     let elsewhere = room
         .routes
@@ -60,6 +59,7 @@ pub(super) fn take(
     if elsewhere.is_some() {
         asked.operation = Operation::Other;
     }
+    let body = Body::new(Rc::clone(link), &asked, &head, body);
     let mut outlet = Outlet::new(Rc::clone(room), respond, asked);
     let Some(socket) = elsewhere else {
         return Asks::Call(Box::new(Call {
@@ -108,10 +108,7 @@ impl Call {
         loop {
             match self.exchange.step(now) {
                 Step::NeedBody { limit } => match self.body.at_hand(limit, now) {
-                    Ok(Some(body)) => {
-                        self.outlet.brought(body.len());
-                        self.exchange.body(body);
-                    }
+                    Ok(Some(body)) => self.exchange.body(body),
                     Ok(None) => return Next::Task(Step::NeedBody { limit }),
                     Err(Over) => return Next::Over,
                 },
@@ -153,10 +150,7 @@ impl Call {
         let room = Rc::clone(outlet.room());
         if let Step::NeedBody { limit } = step {
             match body.whole(limit).await? {
-                Taken::Whole(body) => {
-                    outlet.brought(body.len());
-                    exchange.body(body);
-                }
+                Taken::Whole(body) => exchange.body(body),
                 Taken::TooLarge(size) => exchange.body_too_large(size),
                 Taken::Refused(response) => return outlet.respond(response).await,
             }
