@@ -5,9 +5,19 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 
+import hpack
 import httpx
 import pytest
+from hyperframe.frame import (
+    DataFrame,
+    GoAwayFrame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
 
 from conftest import ServerFactory
 from listener.clients import H2Client, connect, read_all
@@ -16,6 +26,7 @@ from support.server import Server
 IN_TIME = 10.0
 GRACE = 2.0
 TEXT = {"content-type": "text/plain"}
+REFUSED_STREAM = (7).to_bytes(4)
 
 
 @pytest.fixture
@@ -93,6 +104,81 @@ def test_an_append_in_flight_is_finished(server: Server) -> None:
     assert b"connection: close" in answer.lower()
     server.start()
     assert httpx.get(f"{server.url}/v1/stream/last").content == b"half whole"
+
+
+def frames(sock: socket.socket) -> Iterator[tuple[int, int, bytes]]:
+    """The kind, stream and payload of each HTTP/2 frame that comes."""
+    buffer = b""
+    while piece := sock.recv(65_536):
+        buffer += piece
+        while len(buffer) >= 9 and len(buffer) >= (end := 9 + int.from_bytes(buffer[:3])):
+            yield buffer[3], int.from_bytes(buffer[5:9]), buffer[9:end]
+            buffer = buffer[end:]
+
+
+def test_http_2_clients_are_told_to_go_elsewhere_while_an_upload_is_finished(
+    server: Server,
+) -> None:
+    put(server, "last")
+    head = [(":method", "POST"), (":scheme", "http"), (":authority", "x")]
+    head += [(":path", "/v1/stream/last"), ("content-type", "text/plain")]
+    encoder = hpack.Encoder()
+
+    def opened(stream: int) -> bytes:
+        return HeadersFrame(stream, encoder.encode(head), flags=["END_HEADERS"]).serialize()
+
+    with connect(server.port) as sock:
+        sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        sock.sendall(opened(1) + DataFrame(1, b"half ").serialize())
+        time.sleep(0.3)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        time.sleep(0.1)
+        last = 3
+        refused: list[int] = []
+        lasts: list[int] = []
+        sock.sendall(opened(last))
+        for kind, stream, payload in frames(sock):
+            if kind == HeadersFrame.type:
+                break
+            if kind == RstStreamFrame.type:
+                assert payload == REFUSED_STREAM
+                refused.append(stream)
+                if not lasts:  # It tries again at once.
+                    last += 2
+                    sock.sendall(opened(last))
+            elif kind == PingFrame.type:
+                sock.sendall(PingFrame(0, payload, flags=["ACK"]).serialize())
+            elif kind == GoAwayFrame.type:
+                lasts.append(int.from_bytes(payload[:4]))
+                if len(lasts) == 2:
+                    sock.sendall(DataFrame(1, b"whole", flags=["END_STREAM"]).serialize())
+        assert stream == 1
+        assert refused[:1] == [3]
+        assert len(refused) <= 2
+        assert lasts == [2**31 - 1, last]
+        stopping.join()
+    server.start()
+    assert httpx.get(f"{server.url}/v1/stream/last").content == b"half whole"
+
+
+def test_what_is_in_flight_over_http_2_is_answered_before_its_connection_is_given_up(
+    server: Server,
+) -> None:
+    put(server, "last")
+    target = put(server, "quiet") + "&live=long-poll"
+    typed = [(b"content-type", b"text/plain")]
+    with H2Client.to(server.port) as client:
+        polls = [client.request(b"GET", target.encode()) for _ in range(20)]
+        append = client.request(b"POST", b"/v1/stream/last", typed, end=False)
+        time.sleep(0.3)
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        assert {client.wait_status(stream) for stream in polls} == {204}
+        client.data(append, b"late", end=True)
+        assert client.wait_status(append) == 204
+        assert client.goaway is None
+        stopping.join()
 
 
 def test_hostile_clients_delay_no_shutdown(server: Server) -> None:

@@ -10,9 +10,10 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
 - `_priority_updated`: PRIORITY is ignored, as RFC 9113 allows (1,000 frames end the process).
 - `initiate`, `stream_send`, `_window_updated`: each response sends for itself as its windows allow;
   no buffers, no priority tree, so a stalled stream is seen as one and reset after a deadline.
-- GOAWAY is sent when no stream is left in flight, never while one is: it ends the connection's state in
-  the `h2` library, here (with `keep_alive_max_requests` an SSE response in flight hangs) and in every
-  client made with it. At shutdown new streams are refused meanwhile, which clients may retry.
+- GOAWAY ends the connection's state in the `h2` library, here (with `keep_alive_max_requests` an SSE
+  response in flight hangs) and in every client made with it. So it waits for the streams in flight, for
+  `AT_ONCE` at most; new ones wait meanwhile, and are then refused, which clients may retry elsewhere.
+  While a stream is left it goes past the library (`_tell`).
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ CREDIT = 32_768
 """Windows are opened again in steps of this."""
 BATCH = 65_536
 """Bytes encoded before they are handed to the socket."""
+AT_ONCE = 0.25
+"""Seconds in which what is in flight at a shutdown is answered, or clients are told to go elsewhere."""
+ALL_STREAMS = 2**31 - 1
+GOAWAY_HEAD = b"\0\0\x08\x07\0\0\0\0\0"
+GONE_ROUND = b"leaving."
+"""Payload of the PING behind the first GOAWAY: when it is answered, nothing is under way that came before."""
 NOT_IN_HTTP2 = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 
 
@@ -70,6 +77,9 @@ class Http2(H2Protocol):
         """Bytes of bodies that came since it was looked at, the last of them at `_heard`."""
         self._heard = 0.0
         self._windows_moved = trio.Event()
+        self._late: list[int] | None = None
+        """Streams opened while the connection winds down; refused when clients are told to go elsewhere."""
+        self._told = False
 
     async def initiate(self, headers: Headers | None = None, settings: bytes | None = None) -> None:
         """Send the server's preface."""
@@ -95,9 +105,14 @@ class Http2(H2Protocol):
         self._wake_senders()
 
     async def wind_down(self) -> None:
-        """Refuse new streams; say GOAWAY when none is left in flight."""
+        """Say GOAWAY when no stream is left in flight, or soon."""
         if self._requests:
+            if self._late is None:
+                self._late = []
+                self._link.spawn(self._go_elsewhere)
             return
+        self._refuse_late()
+        await self._flush()
         try:
             self.connection.close_connection()
         except ProtocolError:
@@ -105,6 +120,26 @@ class Http2(H2Protocol):
         else:
             await self._flush()
         self._link.close()
+
+    async def _go_elsewhere(self) -> None:
+        """Tell clients that new streams belong elsewhere; those in flight go on (RFC 9113 section 6.8)."""
+        await trio.sleep(AT_ONCE)
+        if self._requests:
+            self._told = True
+            self._refuse_late()
+            await self._tell(ALL_STREAMS)
+            self.connection.ping(GONE_ROUND)
+            await self._flush()
+
+    async def _tell(self, last: int) -> None:
+        """Say GOAWAY in a way that keeps the library's state."""
+        frame = GOAWAY_HEAD + last.to_bytes(4) + bytes(4)
+        await self._link.write(self.connection.data_to_send() + frame)
+
+    def _refuse_late(self) -> None:
+        for stream_id in self._late or ():
+            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+        self._late = []
 
     def check(self, now: float) -> None:
         """Reset the streams whose peer has stalled, or sends its body too slowly."""
@@ -146,6 +181,8 @@ class Http2(H2Protocol):
                         self._disconnect(request)
                 case h2.events.WindowUpdated() | h2.events.RemoteSettingsChanged():
                     self._wake_senders()
+                case h2.events.PingAckReceived(ping_data=data) if data == GONE_ROUND:
+                    await self._tell(self.connection.highest_inbound_stream_id)
                 case h2.events.ConnectionTerminated():
                     self._link.close()
                 case _:
@@ -169,14 +206,20 @@ class Http2(H2Protocol):
     async def _create_stream(self, request: h2.events.RequestReceived) -> None:
         stream_id = request.stream_id
         fields = request.headers
-        if self._link.winding_down:
-            self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
-            return
-        if len(self._requests) >= 2 * self._link.limits.max_streams_per_connection:
+        if (
+            len(self._requests) + len(self._late or ())
+            >= 2 * self._link.limits.max_streams_per_connection
+        ):
             # Streams that were reset while their request still runs: the client floods.
             self.connection.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             await self._flush()
             self._link.close()
+            return
+        if self._link.winding_down:
+            if self._late is None or self._told:
+                self._reset(stream_id, ErrorCodes.REFUSED_STREAM)
+            else:
+                self._late.append(stream_id)
             return
         pseudo = {name: value for name, value in fields if name[:1] == b":"}
         running = Request(

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use durastream_server::Listener;
+use h2::Reason;
 use h2::client::{Builder, SendRequest};
 use http::Request;
 use support::{Peer, TEXT, create, serve};
@@ -178,5 +179,38 @@ fn an_append_without_a_body_is_refused_and_the_connection_goes_on() {
             append(&listener, &mut sender, vec![Bytes::from_static(b"x")]).await,
             204
         );
+    });
+}
+
+#[test]
+fn a_client_that_tries_again_at_once_goes_elsewhere_while_an_upload_is_finished() {
+    let listener = serve(|_| {});
+    create(&listener, "/v1/stream/a", b"");
+    let uri = format!("http://{}/v1/stream/a", listener.address());
+    std::thread::scope(|scope| {
+        let refused = run(async {
+            let mut sender = connect(&listener).await;
+            let post = Request::post(&uri).header("content-type", "text/plain");
+            let (answer, mut body) = sender.send_request(post.body(()).unwrap(), false).unwrap();
+            body.send_data(Bytes::from_static(b"half "), false).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            scope.spawn(|| listener.stop(Duration::from_secs(9)));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let mut refused = 0;
+            while let Ok(ready) = sender.clone().ready().await {
+                let mut ready = ready;
+                let head = Request::head(&uri).body(()).unwrap();
+                let Ok((answer, _)) = ready.send_request(head, true) else {
+                    break;
+                };
+                let error = answer.await.unwrap_err();
+                assert!(error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+                refused += 1;
+            }
+            body.send_data(Bytes::from_static(b"whole"), true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), 204);
+            refused
+        });
+        assert!((1..=3).contains(&refused), "{refused}");
     });
 }

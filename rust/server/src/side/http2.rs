@@ -27,6 +27,9 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 /// Bytes of an answer that wait for the socket, per stream.
 const SEND_BUFFER: usize = 256 << 10;
 const FRAME_BYTES: u32 = 16 << 10;
+/// What is in flight when a connection leaves is answered in this time, or clients are told to go elsewhere meanwhile. Not
+/// told before, because many take GOAWAY for the end of what they have in flight (Python's h2, and httpx with it).
+const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// Serves a connection whose preface a loop saw.
 pub(super) async fn serve_plain(room: Rc<Room>, plain: Plain, read: Vec<u8>, counted: Share) {
@@ -96,12 +99,15 @@ where
     let mut stopping = room.stopping.clone();
     let mut idle_since = Instant::now();
     let mut course = Course::Open;
+    let mut leaving_since = idle_since;
+    // Opened while the connection leaves.
+    let mut late = Vec::new();
     loop {
         let patience = match course {
             Course::Open => limits.keep_alive,
             // What was answered last must be on its way: GOAWAY leaves nothing behind it.
-            Course::Leaving if !stuck.get() => Duration::ZERO,
-            Course::Leaving | Course::Left => limits.stall,
+            Course::Leaving | Course::Told if !stuck.get() => Duration::ZERO,
+            Course::Leaving | Course::Told | Course::Left => limits.stall,
         };
         tokio::select! {
             biased;
@@ -116,6 +122,14 @@ where
             _ = stopping.wait_for(|stopping| *stopping), if course == Course::Open => {
                 course = Course::Leaving;
                 idle_since = Instant::now();
+                leaving_since = idle_since;
+            }
+            () = tokio::time::sleep_until((leaving_since + AT_ONCE).into()),
+                if course == Course::Leaving && !streams.is_empty() =>
+            {
+                refuse(&mut late);
+                connection.graceful_shutdown();
+                course = Course::Told;
             }
             mut accepted = connection.accept() => {
                 // All that has come at once.
@@ -124,14 +138,13 @@ where
                     match accepted {
                         None => return Ok(()),
                         Some(Err(error)) => return Err(error),
-                        // Safe to be tried again elsewhere.
-                        Some(Ok((_, mut respond))) if course != Course::Open => {
-                            respond.send_reset(Reason::REFUSED_STREAM);
-                        }
                         // Streams that are reset as soon as they are opened leave what was begun for them behind.
-                        Some(Ok(_)) if streams.len() >= 2 * limits.max_streams_per_connection => {
+                        Some(Ok(_)) if streams.len() + late.len() >= 2 * limits.max_streams_per_connection => {
                             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                             streams.abort();
+                        }
+                        Some(Ok((_, respond))) if course != Course::Open => {
+                            late.push(respond);
                         }
                         Some(Ok((request, respond))) => {
                             streams.begin(request, respond, now);
@@ -144,12 +157,22 @@ where
                     }
                 }
                 streams.begun();
+                if course != Course::Leaving {
+                    refuse(&mut late);
+                }
             },
             () = tokio::time::sleep_until((idle_since + patience).into()), if streams.is_empty() => {
                 match course {
                     Course::Open => course = Course::Leaving,
-                    Course::Leaving if stuck.get() && idle_since.elapsed() < limits.stall => continue,
-                    Course::Leaving => {
+                    Course::Leaving | Course::Told if stuck.get() && idle_since.elapsed() < limits.stall => continue,
+                    Course::Leaving | Course::Told => {
+                        // On their way before GOAWAY, which ends what is not.
+                        refuse(&mut late);
+                        while let Poll::Ready(Some(opened)) = at_hand(&mut connection).await {
+                            let (_, respond) = opened?;
+                            late.push(respond);
+                            refuse(&mut late);
+                        }
                         course = Course::Left;
                         connection.abrupt_shutdown(Reason::NO_ERROR);
                     }
@@ -172,13 +195,22 @@ where
     poll_fn(|context| Poll::Ready(pin!(connection.accept()).poll(context))).await
 }
 
+/// Refuses streams of which nothing was done: they are safe to be tried again elsewhere.
+fn refuse(streams: &mut Vec<SendResponse<Bytes>>) {
+    for mut stream in streams.drain(..) {
+        stream.send_reset(Reason::REFUSED_STREAM);
+    }
+}
+
 /// How far a connection is from its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Course {
     Open,
-    /// Refuses new streams; leaves once those in flight are answered.
+    /// Leaves once those in flight are answered, most of which are at once. New streams wait for it.
     Leaving,
-    /// Has said so.
+    /// The same, and has said that new streams belong elsewhere. They are refused.
+    Told,
+    /// Has said goodbye.
     Left,
 }
 
