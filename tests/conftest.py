@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from durastream.settings import LISTENERS
+from support.cells import SPOKEN, Authority
 from support.server import Server
 
 # A failure found by `make fuzz` is replayed first by every later run, quick ones too.
@@ -30,6 +31,26 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+AUTHORITY = pytest.StashKey[Authority]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All programs of this run trust an authority of its own, and load no other."""
+    config.stash[AUTHORITY] = Authority()
+    os.environ.update(config.stash[AUTHORITY].variables)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave nothing behind."""
+    config.stash[AUTHORITY].close()
+
+
+@pytest.fixture(scope="session")
+def authority(pytestconfig: pytest.Config) -> Authority:
+    """The authority that every client of this run trusts."""
+    return pytestconfig.stash[AUTHORITY]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what the official suite did, in one line."""
     for reports in terminalreporter.stats.values():
@@ -45,6 +66,12 @@ ServerFactory = Callable[..., Server]
 @pytest.fixture(params=LISTENERS)
 def listener(request: pytest.FixtureRequest) -> str:
     """Each listener in turn; a module for one of them overrides it."""
+    return str(request.param)
+
+
+@pytest.fixture(params=SPOKEN)
+def version(request: pytest.FixtureRequest) -> str:
+    """HTTP/1.1 and HTTP/2, as httpx names them; what is about one of them is marked so (`support.cells`)."""
     return str(request.param)
 
 

@@ -390,6 +390,8 @@ class Service:
         """Settings that are `None` take the protocol layer's defaults. Raises ValueError for a base path."""
     def routes(self, path: bytes) -> bool:
         """Whether a raw path is a stream's or a control API's."""
+    def base_path(self, path: bytes) -> str | None:
+        """The base path that a raw path is below, without a slash at its end."""
     def begin(
         self,
         method: str,

@@ -115,23 +115,24 @@ class Tally:
 
 
 class Observed:
-    """An application whose requests are counted, one in `every` logged (0: none), some `traced`."""
+    """An application whose requests are counted, one in `every` logged (0: none), some `traced`.
+
+    `base_path` says which base path a raw path is below, if any.
+    """
 
     def __init__(
         self,
         app: Application,
         tally: Tally,
-        is_stream: Callable[[bytes], bool],
+        base_path: Callable[[bytes], str | None],
         every: int,
         *,
         traced: bool = False,
-        base_paths: Sequence[str] = (),
     ) -> None:
         self._traced = traced
-        self._bases = sorted((path.rstrip("/") for path in base_paths), key=len, reverse=True)
         self._app = app
         self._tally = tally
-        self._is_stream = is_stream
+        self._base_path = base_path
         self._every = every
         self._passed = 0
 
@@ -150,19 +151,14 @@ class Observed:
             if seen.status:
                 self._tally.times[operation].record(seen.answered - seen.begun)
             if traced:
-                seen.trace(OPERATIONS[operation], self._base(scope["raw_path"]), parent)
+                seen.trace(OPERATIONS[operation], self._base_path(scope["raw_path"]), parent)
             if self._every:
                 self._passed = (self._passed + 1) % self._every
                 if self._passed == 0:
                     seen.log()
 
-    def _base(self, path: bytes) -> str | None:
-        text = path.decode("latin-1")
-        below = (base for base in self._bases if text == base or text.startswith(base + "/"))
-        return next(below, None)
-
     def _operation(self, scope: Scope) -> int:
-        if not self._is_stream(scope["raw_path"]):
+        if self._base_path(scope["raw_path"]) is None:
             return _OTHER
         method = scope["method"]
         if method == "GET" and b"live=" in scope["query_string"]:

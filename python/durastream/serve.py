@@ -178,10 +178,9 @@ def _run(
     observed = Observed(
         app,
         tally,
-        app.service.routes,
+        app.service.base_path,
         settings.access_every,
         traced=settings.otlp_endpoint is not None,
-        base_paths=settings.base_path,
     )
     listener = Listener(observed, [sock], limits=_limits(settings, app), tls=tls)
     app.metrics.listeners["hypercorn"] = lambda: tally.snapshot(

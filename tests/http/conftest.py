@@ -2,6 +2,7 @@
 
 import itertools
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Self
@@ -9,28 +10,31 @@ from typing import Self
 import httpx
 import pytest
 
-from durastream.settings import LISTENERS
+from support.cells import SPOKEN
 from support.server import Server
 
-from . import wire
+from . import h2_wire, wire
+from .wire import Fields, Reply
 
-VERSIONS = {"HTTP/1.1": (True, False), "HTTP/2": (False, True)}
 MAX_BODY = 12 << 20  # above a 10 MB number, below what is quick to send
 
 ServerFactory = Callable[..., Server]
 _names = itertools.count()
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 class Room:
-    """A running server, seen by somebody who only ever asks it properly."""
+    """A running server over one version of HTTP, seen by somebody who asks it properly, or (`send`) does not."""
 
-    def __init__(self, url: str, version: str = "HTTP/1.1") -> None:
+    def __init__(self, url: str, version: str) -> None:
         self.url = url
         self.version = version
-        http1, http2 = VERSIONS[version]
-        base = url + "/v1/stream"
         self.client = httpx.Client(
-            base_url=base, timeout=10, trust_env=False, http1=http1, http2=http2
+            base_url=url + "/v1/stream",
+            timeout=10,
+            trust_env=False,
+            verify=_NO_TLS,
+            **SPOKEN[version],
         )
 
     def __enter__(self) -> Self:
@@ -77,35 +81,66 @@ class Room:
     def exists(self, path: str) -> bool:
         return self.client.head(f"/{path}").status_code == 200
 
+    @contextmanager
+    def wire(self, timeout: float = 10.0) -> Iterator[wire.Client | h2_wire.Client]:
+        """A connection on which every byte, or every field, is as given."""
+        if self.version == "HTTP/2":
+            with h2_wire.client(self.url, timeout=timeout) as client:
+                yield client
+        else:
+            with wire.client(self.url, timeout) as plain:
+                yield plain
+
+    def send(
+        self,
+        method: str,
+        target: bytes | str,
+        headers: Fields = (),
+        body: bytes | None = None,
+        timeout: float = 10.0,
+    ) -> Reply:
+        """One request on a connection of its own, as given."""
+        with self.wire(timeout) as client:
+            return client.ask(method, target, headers, body)
+
     def connect(self, timeout: float = 10.0) -> AbstractContextManager[socket.socket]:
+        """A connection, of which the test decides everything."""
         return wire.connection(self.url, timeout)
 
 
-@pytest.fixture(scope="session", params=LISTENERS)
-def shared_server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
+Servers = Callable[[str], Server]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """One server of each listener with small limits for the whole folder; nothing may end it."""
-    limits = ("--listener", request.param, "--max-body", str(MAX_BODY), "--long-poll-timeout", "2")
-    server = Server(tmp_path_factory.mktemp("http") / "data", limits)
-    server.start()
-    yield server
-    assert server.running(), server.log
-    server.close()
+    started: dict[str, Server] = {}
+
+    def of(listener: str) -> Server:
+        if listener not in started:
+            limits = ("--max-body", str(MAX_BODY), "--long-poll-timeout", "1")
+            data = tmp_path_factory.mktemp(listener) / "data"
+            started[listener] = Server(data, ("--listener", listener, *limits))
+            started[listener].start()
+        return started[listener]
+
+    yield of
+    for server in started.values():
+        assert server.running(), server.log
+        server.close()
 
 
 @pytest.fixture
-def version() -> str:
-    """What the room's client speaks. A module whose tests ask by that client overrides it with both."""
-    return "HTTP/1.1"
+def room(servers: Servers, listener: str, version: str) -> Iterator[Room]:
+    """The shared server; its other streams must be as alive after the test as before.
 
-
-@pytest.fixture
-def room(shared_server: Server, version: str) -> Iterator[Room]:
-    """The shared server; its other streams must be as alive after the test as before."""
-    with Room(shared_server.url, version) as room:
-        neighbour, _ = room.stream("text/plain", b"before ")
+    It is asked over `version` alone: httpx has no other to fall back to.
+    """
+    with Room(servers(listener).url, version) as room:
+        # One for all tests: it is there already but for the first.
+        there = room.client.put("/neighbour", headers={"Content-Type": "text/plain"})
+        assert there.status_code in (200, 201)
         yield room
-        assert room.append(neighbour, b"after").status_code == 204
-        assert room.content(neighbour) == b"before after"
-        assert room.client.head(f"/{neighbour}").http_version == version
+        assert room.append("neighbour", b"after").status_code == 204
+        news = room.client.get("/neighbour", params={"offset": there.headers["stream-next-offset"]})
+        assert (news.content, news.http_version) == (b"after", version)

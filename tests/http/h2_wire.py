@@ -1,7 +1,7 @@
 """A small HTTP/2 client (prior knowledge) whose every frame the test decides."""
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -10,9 +10,7 @@ import h2.connection
 import h2.events
 
 from . import wire
-from .wire import Reply
-
-Fields = Sequence[tuple[str | bytes, str | bytes]]
+from .wire import Fields, Headers, Reply, as_bytes
 
 
 @dataclass
@@ -32,7 +30,11 @@ class Client:
     def __init__(self, sock: socket.socket, *, reading: bool = True) -> None:
         self.sock = sock
         self.reading = reading
-        config = h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_headers=False)
+        config = h2.config.H2Configuration(
+            header_encoding="utf-8",
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
         self.h2 = h2.connection.H2Connection(config)
         self.h2.initiate_connection()
         self.streams: dict[int, Stream] = {}
@@ -43,21 +45,18 @@ class Client:
         self.sock.sendall(self.h2.data_to_send())
 
     def request(
-        self,
-        method: str,
-        path: str,
-        headers: Fields | None = None,
-        *,
-        end: bool = True,
+        self, method: str, path: bytes | str, headers: Fields = (), *, end: bool = True
     ) -> int:
+        """Sends a head, as given but for the case of its names; the stream's number."""
         number = self.h2.get_next_available_stream_id()
-        head: Fields = [
-            (":method", method),
-            (":path", path),
-            (":scheme", "http"),
-            (":authority", "test"),
+        fields: Headers = [
+            (b":method", method.encode()),
+            (b":path", as_bytes(path)),
+            (b":scheme", b"http"),
+            (b":authority", b"test"),
         ]
-        self.h2.send_headers(number, [*head, *(headers or ())], end_stream=end)
+        fields += [(as_bytes(name).lower(), as_bytes(value)) for name, value in headers]
+        self.h2.send_headers(number, fields, end_stream=end)
         self.streams[number] = Stream()
         self.flush()
         return number
@@ -111,8 +110,17 @@ class Client:
             self.receive()
         return stream.reply()
 
-    def ask(self, method: str, path: str, headers: Fields | None = None) -> Reply:
-        return self.answer(self.request(method, path, headers))
+    def ask(
+        self,
+        method: str,
+        path: bytes | str,
+        headers: Fields = (),
+        body: bytes | None = None,
+    ) -> Reply:
+        number = self.request(method, path, headers, end=not body)
+        if body:
+            self.send(number, body)
+        return self.answer(number)
 
 
 @contextmanager

@@ -4,14 +4,7 @@ import time
 
 import pytest
 
-from .conftest import VERSIONS, Room
-from .wire import send
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
+from .conftest import Room
 
 JSON = [("Content-Type", "application/json")]
 
@@ -87,7 +80,7 @@ def test_broken_json_is_refused_and_nothing_of_it_is_stored(
     path, tail = room.stream("application/json", b'[{"n":1}]')
     target = path if method == "POST" else f"{path}-new"
     began = time.monotonic()
-    reply = send(room.url, method, f"/v1/stream/{target}", JSON, body)
+    reply = room.send(method, f"/v1/stream/{target}", JSON, body)
     assert time.monotonic() - began < 2
     assert reply.status == 400
     words = reply.problem().lower()
@@ -111,7 +104,7 @@ KEPT = {
 @pytest.mark.parametrize("message", KEPT.values(), ids=KEPT.keys())
 def test_valid_json_comes_back_byte_for_byte(room: Room, message: bytes) -> None:
     path, _ = room.stream("application/json")
-    assert send(room.url, "POST", f"/v1/stream/{path}", JSON, b" [" + message + b"] ").status == 204
+    assert room.send("POST", f"/v1/stream/{path}", JSON, b" [" + message + b"] ").status == 204
     assert room.content(path) == b"[" + message + b"]"
 
 
@@ -122,7 +115,7 @@ def test_a_number_of_10_mb_is_kept_whole_or_refused_but_never_mangled(
     path, _ = room.stream("application/json")
     body = shape % (b"7" * 10_000_000)
     began = time.monotonic()
-    reply = send(room.url, "POST", f"/v1/stream/{path}", JSON, body, timeout=20)
+    reply = room.send("POST", f"/v1/stream/{path}", JSON, body, timeout=20)
     assert time.monotonic() - began < 5
     if reply.status == 204:
         assert room.content(path) == b"[" + body + b"]"

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from support.cells import ONLY_HTTP1, ONLY_HTTP2
+
 from . import h2_wire
 from .conftest import Room
-from .wire import send
 
 MAX_SAFE = 2**53 - 1
 TAIL = "{tail}"  # replaced by the tail of the stream
@@ -23,6 +24,13 @@ class Case:
     body: bytes | None = None
     status: tuple[int, ...] = (400,)
     says: tuple[str, ...] = ()
+
+    def given(self, path: str, tail: str) -> list[tuple[str | bytes, str | bytes]]:
+        """The headers, for a stream."""
+        return [
+            (name, value.format(path=path, tail=tail) if isinstance(value, str) else value)
+            for name, value in self.headers
+        ]
 
 
 def bad_header(method: str, name: str, says: str, *values: str | bytes) -> list[Case]:
@@ -199,16 +207,11 @@ CASES = [*TTL, *EXPIRES, *TYPES, *PRODUCERS, *PARTIAL_PRODUCERS, *FORKS, *CLASHE
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_bad_value_is_refused_in_words_that_help(room: Room, case: Case) -> None:
     path, tail = room.stream("text/plain", b"one append")
-    headers = [
-        (name, value.format(path=path, tail=tail) if isinstance(value, str) else value)
-        for name, value in case.headers
-    ]
     target = f"/v1/stream/{path}-new" if case.method == "PUT" else f"/v1/stream/{path}"
-    reply = send(
-        room.url,
+    reply = room.send(
         case.method,
         f"{target}?{case.query}" if case.query else target,
-        headers,
+        case.given(path, tail),
         case.body,
     )
     assert reply.status in case.status, reply
@@ -219,24 +222,14 @@ def test_a_bad_value_is_refused_in_words_that_help(room: Room, case: Case) -> No
     assert not room.exists(f"{path}-new")
 
 
-def test_over_http_2_the_same_values_are_refused_on_one_connection(room: Room) -> None:
+@ONLY_HTTP2
+def test_a_connection_outlives_all_these_refusals(room: Room) -> None:
     path, tail = room.stream("text/plain", b"one append")
     with h2_wire.client(room.url) as client:
         for case in CASES:
-            fields = [
-                (
-                    name.lower(),
-                    value if isinstance(value, bytes) else value.format(path=path, tail=tail),
-                )
-                for name, value in case.headers
-            ]
             target = f"/v1/stream/{path}-new" if case.method == "PUT" else f"/v1/stream/{path}"
-            number = client.request(
-                case.method, f"{target}?{case.query}", fields, end=not case.body
-            )
-            if case.body:
-                client.send(number, case.body)
-            reply = client.answer(number)
+            fields = case.given(path, tail)
+            reply = client.ask(case.method, f"{target}?{case.query}", fields, case.body)
             assert reply.status in case.status, (case, reply)
             assert reply.problem()
     assert room.content(path) == b"one append"
@@ -262,7 +255,7 @@ HARMLESS = [
 def test_what_the_protocol_ignores_changes_nothing(room: Room, case: Case) -> None:
     path, tail = room.stream("text/plain", b"one append")
     target = f"/v1/stream/{path}" + (f"?{case.query}" if case.query else "")
-    reply = send(room.url, case.method, target, case.headers)
+    reply = room.send(case.method, target, case.headers)
     assert (reply.status, reply.body) == (200, b"one append")
     assert reply.headers["stream-next-offset"] == tail
 
@@ -270,7 +263,7 @@ def test_what_the_protocol_ignores_changes_nothing(room: Room, case: Case) -> No
 @pytest.mark.parametrize("method", ["TRACE", "FOO", "get", "PROPFIND", "M" * 60])
 def test_an_unknown_method_is_told_the_known_ones(room: Room, method: str) -> None:
     path, _ = room.stream("text/plain", b"x")
-    reply = send(room.url, method, f"/v1/stream/{path}")
+    reply = room.send(method, f"/v1/stream/{path}")
     assert reply.status == 405
     allowed = {m.strip() for m in reply.headers["allow"].split(",")}
     assert allowed == {"GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"}
@@ -296,6 +289,7 @@ NOT_HTTP = {
 }
 
 
+@ONLY_HTTP1
 @pytest.mark.parametrize("raw", NOT_HTTP.values(), ids=NOT_HTTP.keys())
 def test_what_is_not_http_gets_an_error_or_the_door_but_harms_nobody(
     room: Room, raw: bytes

@@ -2,8 +2,9 @@
 
 import pytest
 
+from support.cells import ONLY_HTTP1
+
 from .conftest import Room
-from .wire import send
 
 REFUSED = {
     "no path": "",
@@ -49,7 +50,7 @@ REFUSED = {
 @pytest.mark.parametrize("method", ["PUT", "POST", "GET", "HEAD", "DELETE"])
 def test_a_path_that_names_no_stream_is_refused(room: Room, method: str, path: str) -> None:
     body = b"x" if method in ("PUT", "POST") else None
-    reply = send(room.url, method, "/v1/stream" + path, [("Content-Type", "text/plain")], body)
+    reply = room.send(method, "/v1/stream" + path, [("Content-Type", "text/plain")], body)
     assert reply.status in ((400, 404) if path in ("", "/") else (400,)), reply
     if method != "HEAD":
         assert "path" in reply.problem().lower()
@@ -74,14 +75,14 @@ ACCEPTED = {
 @pytest.mark.parametrize("path", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_an_odd_path_is_a_stream_like_any_other(room: Room, path: str) -> None:
     target = f"/v1/stream/{path}"
-    put = send(room.url, "PUT", target, [("Content-Type", "text/plain")], b"one ")
+    put = room.send("PUT", target, [("Content-Type", "text/plain")], b"one ")
     assert put.status == 201
-    assert send(room.url, "POST", target, [("Content-Type", "text/plain")], b"two").status == 204
-    assert send(room.url, "GET", target).body == b"one two"
+    assert room.send("POST", target, [("Content-Type", "text/plain")], b"two").status == 204
+    assert room.send("GET", target).body == b"one two"
     at = put.headers["location"].removeprefix(room.url.replace("127.0.0.1", "test"))
     at = at[at.index("/v1/") :]
-    assert send(room.url, "GET", at).body == b"one two"
-    assert send(room.url, "DELETE", target).status == 204
+    assert room.send("GET", at).body == b"one two"
+    assert room.send("DELETE", target).status == 204
 
 
 SPELLINGS = [
@@ -96,22 +97,23 @@ SPELLINGS = [
 @pytest.mark.parametrize(("one", "other"), SPELLINGS)
 def test_two_spellings_of_one_path_are_one_stream(room: Room, one: str, other: str) -> None:
     typed = [("Content-Type", "text/plain")]
-    assert send(room.url, "PUT", f"/v1/stream/{one}", typed, b"x").status == 201
-    assert send(room.url, "PUT", f"/v1/stream/{other}", typed).status == 200
-    assert send(room.url, "GET", f"/v1/streams/{other}").body == b"x"
-    assert send(room.url, "DELETE", f"/v1/stream/{other}").status == 204
-    assert send(room.url, "GET", f"/v1/stream/{one}").status == 404
+    assert room.send("PUT", f"/v1/stream/{one}", typed, b"x").status == 201
+    assert room.send("PUT", f"/v1/stream/{other}", typed).status == 200
+    assert room.send("GET", f"/v1/streams/{other}").body == b"x"
+    assert room.send("DELETE", f"/v1/stream/{other}").status == 204
+    assert room.send("GET", f"/v1/stream/{one}").status == 404
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1/", "/v2/stream/x", "/v1/streamers/x", "/favicon.ico", "/%00", "*"]
 )
 def test_what_is_no_stream_path_at_all_is_not_found(room: Room, path: str) -> None:
-    reply = send(room.url, "GET", path)
+    reply = room.send("GET", path)
     assert reply.status in (400, 404)
     assert reply.problem()
 
 
+@ONLY_HTTP1
 def test_an_absolute_target_is_the_same_stream(room: Room) -> None:
     path, _ = room.stream("text/plain", b"x")
-    assert send(room.url, "GET", f"{room.url}/v1/stream/{path}").body == b"x"
+    assert room.send("GET", f"{room.url}/v1/stream/{path}").body == b"x"

@@ -4,16 +4,9 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 
-from .conftest import VERSIONS, Room, ServerFactory
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
+from .conftest import Room, ServerFactory
 
 PAGE = 4 << 20
 JSON = "application/json"
@@ -21,12 +14,12 @@ JSON = "application/json"
 
 class TestRestart:
     def test_a_clean_restart_changes_nothing_a_client_can_see(
-        self, server_factory: ServerFactory
+        self, server_factory: ServerFactory, version: str
     ) -> None:
         server = server_factory()
         typed = {"Content-Type": "text/plain; charset=UTF-8"}
         triple = {"Producer-Id": "p", "Producer-Epoch": "3"}
-        with Room(server.url) as room:
+        with Room(server.url, version) as room:
             text, _ = room.stream("text/plain; charset=UTF-8", b"zero", **{"Stream-TTL": "3600"})
             room.append(text, b"one", **typed, **{"Stream-Seq": "b"})
             room.append(text, b"two", **typed, **triple, **{"Producer-Seq": "0"})
@@ -37,7 +30,7 @@ class TestRestart:
 
         server.stop()
         server.start()
-        with Room(server.url) as room:
+        with Room(server.url, version) as room:
             assert [self._looks(room, path) for path in (text, done)] == seen
             assert not room.exists(gone)
             stale = {**triple, "Producer-Epoch": "2", "Producer-Seq": "1"}
@@ -69,15 +62,15 @@ class TestRestart:
         )
 
     def test_offsets_handed_out_before_a_restart_hold_behind_it(
-        self, server_factory: ServerFactory
+        self, server_factory: ServerFactory, version: str
     ) -> None:
         server = server_factory()
-        with Room(server.url) as room:
+        with Room(server.url, version) as room:
             path, start = room.stream("text/plain")
             offsets = [start, *self._append(room, path, range(50))]
         server.stop()
         server.start()
-        with Room(server.url) as room:
+        with Room(server.url, version) as room:
             offsets += self._append(room, path, range(50, 60))
             assert offsets == sorted(set(offsets))
             for n, offset in enumerate(offsets):
@@ -222,53 +215,41 @@ class TestStaleOffsets:
 
 class TestRaces:
     def test_close_and_append_at_once_lose_nothing_acknowledged(self, room: Room) -> None:
-        for turn in range(15):
-            path, _ = room.stream("text/plain")
-            acknowledged: list[bytes] = []
-            barrier = threading.Barrier(5)
-            clients = [
-                httpx.Client(base_url=room.client.base_url, trust_env=False) for _ in range(5)
-            ]
-
-            def append(
-                client: httpx.Client,
-                name: int,
-                path: str = path,
-                barrier: threading.Barrier = barrier,
-                acknowledged: list[bytes] = acknowledged,
-            ) -> None:
-                client.head(f"/{path}")
-                barrier.wait()
-                for n in range(20):
-                    body = b"<%d.%d>" % (name, n)
-                    answer = client.post(
-                        f"/{path}", content=body, headers={"Content-Type": "text/plain"}
-                    )
-                    if answer.status_code == 409:
-                        assert answer.headers["stream-closed"] == "true"
-                        return
-                    assert answer.status_code == 204
-                    acknowledged.append(body)
-
-            with ThreadPoolExecutor(4) as pool:
+        with room.crowd(5) as rooms, ThreadPoolExecutor(4) as pool:
+            for turn in range(15):
+                path, _ = room.stream("text/plain")
+                barrier = threading.Barrier(5)
                 writers = [
-                    pool.submit(append, client, name) for name, client in enumerate(clients[:4])
+                    pool.submit(self._until_closed, each, path, barrier, name)
+                    for name, each in enumerate(rooms[:4])
                 ]
-                clients[4].head(f"/{path}")
+                rooms[4].exists(path)  # with a connection that is open
                 barrier.wait()
                 time.sleep(turn / 1000)
-                closed = clients[4].post(f"/{path}", headers={"Stream-Closed": "true"})
+                closed = rooms[4].client.post(f"/{path}", headers={"Stream-Closed": "true"})
                 assert closed.status_code == 204
-                for writer in writers:
-                    writer.result()
-            for client in clients:
-                client.close()
-            whole = room.content(path)
-            assert sorted(whole.replace(b">", b">\n").split()) == sorted(acknowledged)
-            assert (
-                room.client.head(f"/{path}").headers["stream-next-offset"]
-                == closed.headers["stream-next-offset"]
-            )
+                acknowledged = [body for writer in writers for body in writer.result()]
+                whole = room.content(path)
+                assert sorted(whole.replace(b">", b">\n").split()) == sorted(acknowledged)
+                head = room.client.head(f"/{path}")
+                for name in ("stream-next-offset", "stream-closed"):
+                    assert head.headers[name] == closed.headers[name]
+
+    @staticmethod
+    def _until_closed(room: Room, path: str, barrier: threading.Barrier, name: int) -> list[bytes]:
+        """Appends until the stream is closed; what was acknowledged."""
+        acknowledged: list[bytes] = []
+        room.exists(path)
+        barrier.wait()
+        for n in range(20):
+            body = b"<%d.%d>" % (name, n)
+            answer = room.append(path, body)
+            if answer.status_code == 409:
+                assert answer.headers["stream-closed"] == "true"
+                break
+            assert answer.status_code == 204
+            acknowledged.append(body)
+        return acknowledged
 
     def test_two_creations_at_once_make_one_stream(self, room: Room) -> None:
         def create(other: Room) -> int:

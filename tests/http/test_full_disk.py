@@ -15,7 +15,7 @@ from .conftest import Room
 SIZE = 24 << 20
 FLAGS = ("--segment-bytes", "1MiB", "--reap-interval", "0.1")
 PATIENCE = 60.0
-SETTLED = 3.0
+SETTLED = 1.0
 
 
 @pytest.fixture
@@ -25,9 +25,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def full(disk: Path, server_factory: ServerFactory) -> Iterator[Room]:
+def full(disk: Path, server_factory: ServerFactory, version: str) -> Iterator[Room]:
     """Stopped before its disk is taken away."""
-    with Room(server_factory(*FLAGS, data=disk / "data").url) as room:
+    with Room(server_factory(*FLAGS, data=disk / "data").url, version) as room:
         yield room
 
 

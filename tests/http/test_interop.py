@@ -1,5 +1,6 @@
 """What the official packages need of a server beyond the letter of the protocol (interop 1 to 8)."""
 
+import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -7,15 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from .conftest import VERSIONS, Room, ServerFactory
+from durastream.settings import LISTENERS
+from support.cells import SPOKEN
+
+from .conftest import Room, ServerFactory, Servers
 from .sse import events
-from .wire import head, receive, send
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
 
 TYPED = {"Content-Type": "text/plain"}
 
@@ -102,20 +99,19 @@ class TestPaths:
 
     def test_both_base_paths_are_the_same_streams(self, room: Room) -> None:
         path, _ = room.stream("text/plain", b"x")
-        assert httpx.get(f"{room.url}/v1/streams/{path}", trust_env=False).content == b"x"
+        assert room.client.get(f"{room.url}/v1/streams/{path}").content == b"x"
 
-    def test_base_paths_can_be_chosen_and_repeated(self, server_factory: ServerFactory) -> None:
-        server = server_factory("--base-path", "/db", "--base-path", "/")
-        for target in ("/db/x", "/y", "/deep/er"):
-            assert (
-                httpx.put(
-                    server.url + target, headers=TYPED, content=b"x", trust_env=False
-                ).status_code
-                == 201
-            )
-            assert httpx.get(server.url + target, trust_env=False).content == b"x"
-        assert httpx.get(server.url + "/x", trust_env=False).content == b"x"
-        assert httpx.get(server.url + "/health", trust_env=False).status_code == 200
+    def test_base_paths_can_be_chosen_and_repeated(
+        self, server_factory: ServerFactory, version: str
+    ) -> None:
+        url = server_factory("--base-path", "/db", "--base-path", "/").url
+        with Room(url, version) as room:
+            for target in ("/db/x", "/y", "/deep/er"):
+                put = room.client.put(url + target, headers=TYPED, content=b"x")
+                assert put.status_code == 201
+                assert room.client.get(url + target).content == b"x"
+            assert room.client.get(f"{url}/x").content == b"x"
+            assert room.client.get(f"{url}/health").status_code == 200
 
 
 EXPOSED = {
@@ -153,7 +149,7 @@ class TestCors:
         path, _ = room.stream("text/plain", b"x", **{"Stream-Closed": "true"})
         fields = [("Origin", "https://app.example"), ("Content-Type", "text/plain")]
         body = b"y" if method == "POST" else None
-        reply = send(room.url, method, target.format(path=path), fields, body)
+        reply = room.send(method, target.format(path=path), fields, body)
         assert reply.status == status, reply
         assert reply.headers["access-control-allow-origin"] in ("*", "https://app.example")
         assert listed(reply.headers["access-control-expose-headers"]) >= EXPOSED
@@ -164,7 +160,7 @@ class TestCors:
     def test_a_preflight_allows_everything_the_protocol_uses(self, room: Room, target: str) -> None:
         asks = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "PUT"),
                 ("Access-Control-Request-Headers", "content-type, producer-id, if-match")]  # fmt: skip
-        reply = send(room.url, "OPTIONS", target, asks)
+        reply = room.send("OPTIONS", target, asks)
         assert reply.status in (200, 204)
         assert listed(reply.headers["access-control-allow-methods"]) >= {
             "get",
@@ -205,10 +201,10 @@ def test_4_append_and_close_is_one_data_event_and_one_control_event(
 class TestBodies:
     """5."""
 
-    def test_14_mib_is_a_normal_append(self, server_factory: ServerFactory) -> None:
+    def test_14_mib_is_a_normal_append(self, server_factory: ServerFactory, version: str) -> None:
         body = bytes(range(256)) * (14 << 12)
         typed = {"Content-Type": "application/octet-stream"}
-        with Room(server_factory().url) as room:
+        with Room(server_factory().url, version) as room:
             path, _ = room.stream("application/octet-stream")
             assert room.append(path, body, **typed).status_code == 204
             assert room.content(path) == body
@@ -300,12 +296,19 @@ class TestOperations:
 
     def test_health_and_readiness_are_told(self, room: Room) -> None:
         for target in ("/health", "/ready"):
-            assert send(room.url, "GET", target).status == 200
+            assert room.send("GET", target).status == 200
 
-    def test_an_idle_connection_is_kept_for_more_than_five_seconds(self, room: Room) -> None:
-        path, _ = room.stream("text/plain", b"x")
-        with room.connect() as sock:
-            for pause in (5.5, 0):
-                sock.sendall(head(b"GET", f"/v1/stream/{path}".encode(), []))
-                assert receive(sock).body == b"x"
-                time.sleep(pause)
+
+def test_8_idle_connections_are_kept_for_more_than_five_seconds(servers: Servers) -> None:
+    """Of all four cells at once."""
+    with contextlib.ExitStack() as stack:
+        idle = []
+        for listener in LISTENERS:
+            for version in SPOKEN:
+                room = stack.enter_context(Room(servers(listener).url, version))
+                path, _ = room.stream("text/plain", b"x")
+                idle.append((stack.enter_context(room.wire()), f"/v1/stream/{path}"))
+        for pause in (5.5, 0):
+            for connection, target in idle:
+                assert connection.ask("GET", target).body == b"x"
+            time.sleep(pause)

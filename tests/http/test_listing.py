@@ -1,24 +1,26 @@
 """The extension `GET /__durastream/streams`: which streams there are."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from support.server import Server
+from conftest import ServerFactory
+from support.cells import SPOKEN
 
 PATHS = ["a/1", "a/2", "a/ü x", "b"]
 LISTING = "/__durastream/streams"
 
 
 @pytest.fixture
-def client(server_factory: Callable[..., Server]) -> Iterator[httpx.Client]:
+def client(server_factory: ServerFactory, version: str) -> Iterator[httpx.Client]:
     server = server_factory("--listing", "on")
-    with httpx.Client(base_url=server.url, timeout=10, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, timeout=10, **SPOKEN[version]) as client:
         for path in PATHS:
             client.put(f"/v1/stream/{path}", content=b"xyz").raise_for_status()
         yield client
+        assert client.get("/health").http_version == version
 
 
 def listed(client: httpx.Client, **parameters: str | int) -> dict[str, Any]:
@@ -83,7 +85,8 @@ def test_other_methods_are_refused(client: httpx.Client) -> None:
 
 @pytest.mark.parametrize("flags", [(), ("--listing", "off")])
 def test_nobody_is_told_unless_the_server_was_told_to(
-    server_factory: Callable[..., Server], flags: tuple[str, ...]
+    server_factory: ServerFactory, version: str, flags: tuple[str, ...]
 ) -> None:
     server = server_factory(*flags)
-    assert httpx.get(server.url + LISTING).status_code == 404
+    with httpx.Client(**SPOKEN[version]) as client:
+        assert client.get(server.url + LISTING).status_code == 404

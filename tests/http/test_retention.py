@@ -8,14 +8,9 @@ import pytest
 
 from conftest import ServerFactory
 
-from .conftest import VERSIONS, Room
+from .conftest import Room
 
 LIMITS = ("stream-retention-bytes", "stream-retention-seconds", "stream-retention-events")
-
-
-@pytest.fixture(params=VERSIONS)
-def version(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture

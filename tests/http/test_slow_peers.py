@@ -3,14 +3,18 @@
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from support.cells import ONLY_HTTP1, ONLY_HTTP2
+
 from . import h2_wire
 from .conftest import Room, ServerFactory
-from .wire import head, receive
+from .sse import events
+from .wire import Reply, head, receive
 
 TYPED = [("content-type", "text/plain")]
 MIB = 1 << 20
@@ -26,27 +30,28 @@ def resident(process: int) -> int:
 
 @contextlib.contextmanager
 def silent_readers(
-    room: Room, targets: list[str], *, buffer: int = 4096
-) -> Iterator[list[socket.socket]]:
-    """Connections that ask and then never read, with small buffers."""
+    room: Room, target: str, number: int, *, buffer: int = 4096
+) -> Iterator[Sequence[Callable[[], Reply]]]:
+    """Connections that ask and then do not read, with small buffers, until what is given for each is called."""
     with contextlib.ExitStack() as stack:
-        socks = []
-        for target in targets:
-            sock = stack.enter_context(room.connect())
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-            sock.sendall(head(b"GET", target.encode(), []))
-            socks.append(sock)
-        yield socks
+        answers = []
+        for _ in range(number):
+            client = stack.enter_context(room.wire())
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            answers.append(partial(client.answer, client.request("GET", target)))
+        yield answers
 
 
-def test_readers_that_never_read_cost_bounded_memory(server_factory: ServerFactory) -> None:
+def test_readers_that_never_read_cost_bounded_memory(
+    server_factory: ServerFactory, version: str
+) -> None:
     """Twenty SSE readers that take nothing of 64 MiB; shared pages may be held, copies may not."""
     server = server_factory()
     with contextlib.ExitStack() as stack:
-        room = stack.enter_context(Room(server.url))
+        room = stack.enter_context(Room(server.url, version))
         path, tail = room.stream("text/plain")
         live = f"/v1/stream/{path}?offset={tail}&live=sse"
-        stack.enter_context(silent_readers(room, [live] * 20))
+        stack.enter_context(silent_readers(room, live, 20))
         time.sleep(0.5)
         room.append(path, b"warm" * MIB)
         before = resident(server.process.pid)
@@ -64,46 +69,28 @@ def test_a_slow_reader_gets_everything_in_order(room: Room) -> None:
     path, tail = room.stream("text/plain")
     sent = [bytes([65 + n % 26]) * 50_000 for n in range(40)]
     live = f"/v1/stream/{path}?offset={tail}&live=sse"
-    with silent_readers(room, [live], buffer=1 << 17) as (sock,):
+    with silent_readers(room, live, 1, buffer=1 << 17) as (answer,):
         time.sleep(0.2)
         for body in sent:
             room.append(path, body)
         room.append(path, b"", **{"Stream-Closed": "true"})
         time.sleep(0.5)
-        raw = b""
-        while data := sock.recv(8192):
-            raw += data
-            if b'"streamClosed":true' in raw and raw.endswith(b"0\r\n\r\n"):
-                break
-    letters = bytes(c for c in b"".join(sent))
-    heard = b"".join(
-        line.removeprefix(b"data:")
-        for line in dechunk(raw).split(b"\n")
-        if line.startswith(b"data:") and b"{" not in line
-    )
-    assert heard == letters
-
-
-def dechunk(raw: bytes) -> bytes:
-    """The body of a chunked response."""
-    rest, body = raw.split(b"\r\n\r\n", 1)[1], b""
-    while True:
-        size, rest = rest.split(b"\r\n", 1)
-        length = int(size, 16)
-        if length == 0:
-            return body
-        body, rest = body + rest[:length], rest[length + 2 :]
+        told = list(events(answer().body.decode().splitlines()))
+    assert told[-1][0] == "control"
+    assert '"streamClosed":true' in told[-1][1]
+    assert "".join(data for kind, data in told if kind == "data").encode() == b"".join(sent)
 
 
 def test_a_reader_of_a_page_that_stalls_blocks_nobody(room: Room) -> None:
     path, _ = room.stream("application/octet-stream", b"z" * (10 * MIB))
-    with silent_readers(room, [f"/v1/stream/{path}"] * 10):
+    with silent_readers(room, f"/v1/stream/{path}", 10):
         for _ in range(5):
             began = time.monotonic()
             assert room.exists(path)
             assert time.monotonic() - began < 1
 
 
+@ONLY_HTTP2
 @pytest.mark.parametrize("status", [404, 400, 409])
 def test_bodies_nobody_reads_do_not_stall_an_http_2_connection(room: Room, status: int) -> None:
     """Many large bodies for requests that are refused at once, then a good one on the same connection."""
@@ -118,6 +105,7 @@ def test_bodies_nobody_reads_do_not_stall_an_http_2_connection(room: Room, statu
         assert client.ask("GET", f"/v1/stream/{path}").body == b"x"
 
 
+@ONLY_HTTP2
 def test_a_stalled_http_2_stream_does_not_stall_its_neighbours(room: Room) -> None:
     """The client grants no window for a large answer and asks for a small one beside it."""
     large, _ = room.stream("application/octet-stream", b"z" * (8 * MIB))
@@ -133,14 +121,16 @@ def test_a_body_that_stops_half_way_keeps_nobody_else_waiting(room: Room) -> Non
     path, _ = room.stream("text/plain")
     with contextlib.ExitStack() as stack:
         for _ in range(20):
-            sock = stack.enter_context(room.connect())
-            fields = [(b"Content-Type", b"text/plain"), (b"Content-Length", b"1000")]
-            sock.sendall(head(b"POST", f"/v1/stream/{path}".encode(), fields) + b"half")
+            client = stack.enter_context(room.wire())
+            fields = [*TYPED, ("content-length", "1000")]
+            request = client.request("POST", f"/v1/stream/{path}", fields, end=False)
+            client.send(request, b"half", end=False)
         assert room.append(path, b"whole").status_code == 204
     time.sleep(0.2)
     assert room.content(path) == b"whole"
 
 
+@ONLY_HTTP1
 def test_pipelined_requests_are_answered_in_order(room: Room) -> None:
     path, _ = room.stream("text/plain")
     fields = [(b"Content-Type", b"text/plain"), (b"Content-Length", b"2")]
@@ -159,6 +149,7 @@ def test_pipelined_requests_are_answered_in_order(room: Room) -> None:
     assert room.content(path) == b"0;1;2;3;4;5;6;7;"
 
 
+@ONLY_HTTP1
 def test_an_expectation_is_met_before_the_body_is_sent(room: Room) -> None:
     path, _ = room.stream("text/plain")
     fields = [

@@ -9,6 +9,7 @@ from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 Headers = list[tuple[bytes, bytes]]
+Fields = Iterable[tuple[str | bytes, str | bytes]]
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,50 @@ def receive(sock: socket.socket, method: str = "GET") -> Reply:
     return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, body)
 
 
-def send(
-    url: str,
-    method: str,
-    target: bytes | str,
-    headers: Iterable[tuple[str | bytes, str | bytes]] = (),
-    body: bytes | None = None,
-    timeout: float = 10.0,
-) -> Reply:
-    """One request on a connection of its own, every byte as given."""
-    raw: Headers = [(_bytes(name), _bytes(value)) for name, value in headers]
-    if body is not None:
-        raw.append((b"Content-Length", str(len(body)).encode()))
+class Client:
+    """One connection, on which requests follow each other, every byte as given."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._methods: list[str] = []
+
+    def ask(
+        self,
+        method: str,
+        target: bytes | str,
+        headers: Fields = (),
+        body: bytes | None = None,
+    ) -> Reply:
+        given = list(headers)
+        if body is not None:
+            given.append(("Content-Length", str(len(body))))
+        request = self.request(method, target, given)
+        self.send(request, body or b"")
+        return self.answer(request)
+
+    def request(
+        self, method: str, target: bytes | str, headers: Fields = (), *, end: bool = True
+    ) -> int:
+        """Sends a head, in which the test says how long the body is; the request's number."""
+        raw: Headers = [(as_bytes(name), as_bytes(value)) for name, value in headers]
+        self.sock.sendall(head(method.encode(), as_bytes(target), raw))
+        self._methods.append(method)
+        return len(self._methods) - 1
+
+    def send(self, number: int, body: bytes, *, end: bool = True) -> None:
+        """Sends bytes of a body, or as many chunks as are in it."""
+        self.sock.sendall(body)
+
+    def answer(self, number: int) -> Reply:
+        """Waits for the whole response."""
+        return receive(self.sock, self._methods[number])
+
+
+@contextmanager
+def client(url: str, timeout: float = 10.0) -> Iterator[Client]:
     with connection(url, timeout) as sock:
-        sock.sendall(head(method.encode(), _bytes(target), raw) + (body or b""))
-        return receive(sock, method)
+        yield Client(sock)
 
 
-def _bytes(text: bytes | str) -> bytes:
+def as_bytes(text: bytes | str) -> bytes:
     return text.encode() if isinstance(text, str) else text

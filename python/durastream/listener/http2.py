@@ -70,6 +70,8 @@ class Http2(H2Protocol):
         self._link = link
         self._requests: dict[int, Request] = {}
         self._unpaid: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        """Bytes of answers of declared lengths that are still to come; below 0: the end was sent."""
         self._connection_unpaid = 0
         self._pace: Pace | None = None
         """Of all bodies together, while one is waited for."""
@@ -262,9 +264,21 @@ class Http2(H2Protocol):
             self.connection.send_headers(request.stream_id, fields)
         except ProtocolError:
             request.disconnect()
+        length = next((value for name, value in headers if name == b"content-length"), b"")
+        if length.isdigit() and request.scope["method"] != "HEAD":
+            self._left[request.stream_id] = int(length)
 
     async def body(self, request: Request, data: bytes, more: bool) -> None:
-        """Send a piece of the body as the windows allow."""
+        """Send a piece of the body as the windows allow, and its end.
+
+        The last of a declared length is the end even when more was announced: the application may go on
+        reading what the client sends, and the client need not wait for that.
+        """
+        if (left := self._left.get(request.stream_id)) is not None:
+            if left < 0:
+                return
+            more = more and (not data or left > len(data))
+            self._left[request.stream_id] = left - len(data) if more else -1
         try:
             await self._send(request, memoryview(data), more)
         except (ProtocolError, KeyError):
@@ -326,6 +340,7 @@ class Http2(H2Protocol):
         request.release()
         self._requests.pop(stream_id, None)
         self._unpaid.pop(stream_id, None)
+        self._left.pop(stream_id, None)
         await self._flush()
         if not self._requests:
             self._link.idle()

@@ -245,6 +245,9 @@ fn push(error: PushError) -> Problem {
     }
 }
 
+/// What the limit of bodies is called where it is set: as a flag, and by a program with the log in itself.
+const BODY_LIMIT: &str = "`--max-body` of the server, `max_append_bytes` of a LogEngine";
+
 /// A body over the limit: 413, naming both sizes. `None`: the length was not declared and reading
 /// stopped at the limit.
 pub(crate) fn too_large(limit: u64, value: Option<u64>) -> Problem {
@@ -252,11 +255,11 @@ pub(crate) fn too_large(limit: u64, value: Option<u64>) -> Problem {
         |detail| Problem::new(413, "body-too-large", "Body too large", detail).fact("limit", limit);
     match value {
         Some(value) => problem(format!(
-            "the body has {value} bytes, the limit is {limit} (max_append_bytes); send it in parts"
+            "the body has {value} bytes, the limit is {limit} ({BODY_LIMIT}); send it in parts"
         ))
         .fact("value", value),
         None => problem(format!(
-            "the body has at least {} bytes, the limit is {limit} (max_append_bytes); send it in parts",
+            "the body has at least {} bytes, the limit is {limit} ({BODY_LIMIT}); send it in parts",
             limit.saturating_add(1)
         ))
         .fact("at_least", limit.saturating_add(1)),

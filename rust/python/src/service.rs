@@ -68,6 +68,11 @@ impl Service {
         Ok(self.0.get()?.routes(path))
     }
 
+    /// The base path that a raw path is below, without a slash at its end.
+    fn base_path(&self, path: &[u8]) -> PyResult<Option<&str>> {
+        Ok(self.0.get()?.base_path(path))
+    }
+
     /// Begins to answer a request. Never blocks.
     #[expect(clippy::too_many_arguments, reason = "the head of a request")]
     fn begin(
