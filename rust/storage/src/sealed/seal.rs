@@ -16,8 +16,12 @@ use crate::segment::Segment;
 use crate::tenancy::Tenancy;
 use crate::walk::{Stop, walk};
 
-/// Payloads up to this many bytes are kept in memory between reading and writing; longer ones are read again.
-const COPIED: usize = 1 << 20;
+/// Payloads up to this many bytes are read together with others; longer ones one by one.
+const COPIED: u32 = 1 << 20;
+/// Payload bytes that are in memory at once. For each so many the segment is read once more, front to back.
+const BAND: usize = if cfg!(test) { 64 } else { 16 << 20 };
+/// Frames that are asked for at once: what they were read in goes when they are copied.
+const ASKED: usize = 256;
 
 /// Why nothing was sealed or merged. Nothing of it is left.
 #[derive(Debug, thiserror::Error)]
@@ -39,28 +43,16 @@ impl From<Failure> for SealError {
     }
 }
 
-/// What is to be sealed of a segment.
+/// What is to be sealed of a segment: its frames with a payload.
 #[derive(Default)]
 pub(super) struct Collected {
-    events: Vec<Event>,
-    /// Payloads, but for those that are read again.
-    copies: Vec<u8>,
-}
-
-/// An event of the segment.
-struct Event {
-    stream: u64,
-    position: u64,
-    len: u32,
-    lsn: Lsn,
-    /// Where it lies among the copies; `None` when it is to be read again.
-    copy: Option<usize>,
+    frames: Vec<FrameRef>,
 }
 
 /// Seals what is alive of `segment`, whose logical end is `end`, into file `number`: written and synced, neither its
 /// directory nor the manifest. `None` when nothing is alive.
 ///
-/// Takes as much memory as the segment has bytes of payload.
+/// Takes memory for each frame, and for some megabytes of payload.
 pub(crate) fn seal(
     home: &Home,
     segment: &Arc<Segment>,
@@ -91,17 +83,17 @@ impl Target<'_> {
         &self,
         segment: &Arc<Segment>,
         end: Lsn,
-        Collected { mut events, copies }: Collected,
+        Collected { mut frames }: Collected,
         lost: Losses,
         tenancy: &dyn Tenancy,
     ) -> Result<Option<SealedFile>, SealError> {
         self.throttle.check()?;
-        events.sort_unstable_by_key(|event| (event.stream, event.position, event.lsn));
-        let stuck = keep_alive(&mut events, tenancy);
-        if events.is_empty() && lost.is_empty() {
+        frames.sort_unstable_by_key(|frame| (frame.stream, frame.position, frame.lsn));
+        let stuck = keep_alive(&mut frames, tenancy);
+        if frames.is_empty() && lost.is_empty() {
             return Ok(None);
         }
-        let written = self.write(segment, end, &events, &copies, lost);
+        let written = self.write(segment, end, &frames, lost);
         if written.is_err() {
             // A left-over is removed at the next start, if not now.
             self.home.remove(&self.home.sealed(self.number)).ok();
@@ -119,17 +111,12 @@ impl Collected {
         if frame.payload.is_empty() {
             return;
         }
-        let copy = (frame.payload.len() <= COPIED).then_some(self.copies.len());
-        if copy.is_some() {
-            self.copies.extend_from_slice(frame.payload);
-        }
-        self.events.push(Event {
+        self.frames.push(FrameRef {
+            lsn: frame.lsn,
             stream: frame.head.stream,
             position: frame.head.position,
             // A frame's payload length has four bytes.
             len: frame.payload.len() as u32,
-            lsn: frame.lsn,
-            copy,
         });
     }
 }
@@ -158,17 +145,17 @@ pub(super) fn unread(segment: &Segment, error: OpenError) -> SealError {
     }
 }
 
-/// Drops the events that are dead; gives how many bytes of the others are. `events` are sorted by stream.
-fn keep_alive(events: &mut Vec<Event>, tenancy: &dyn Tenancy) -> u64 {
+/// Drops the frames that are dead; gives how many bytes of the others are. They are sorted by stream.
+fn keep_alive(frames: &mut Vec<FrameRef>, tenancy: &dyn Tenancy) -> u64 {
     let mut stuck = 0;
-    let streams = events.chunk_by(|one, next| one.stream == next.stream);
-    let streams = streams.filter_map(|events| Some(events.first()?.stream));
+    let streams = frames.chunk_by(|one, next| one.stream == next.stream);
+    let streams = streams.filter_map(|frames| Some(frames.first()?.stream));
     let lives = Lives::ask(tenancy, streams);
-    events.retain(|event| {
-        let end = event.position.saturating_add(event.len.into());
-        let alive = lives.of(event.stream).bytes(event.position, end);
+    frames.retain(|frame| {
+        let end = frame.position.saturating_add(frame.len.into());
+        let alive = lives.of(frame.stream).bytes(frame.position, end);
         if alive > 0 {
-            stuck += u64::from(event.len) - alive;
+            stuck += u64::from(frame.len) - alive;
         }
         alive > 0
     });
@@ -180,8 +167,7 @@ impl Target<'_> {
         &self,
         segment: &Arc<Segment>,
         end: Lsn,
-        events: &[Event],
-        copies: &[u8],
+        mut frames: &[FrameRef],
         lost: Losses,
     ) -> Result<Option<SealedFile>, SealError> {
         let sort = |error: WriteError| match error {
@@ -194,28 +180,66 @@ impl Target<'_> {
         let (number, lsns) = (self.number, (segment.base, end));
         let mut writer = SealedWriter::create_without(self.home, number, lsns, lost, self.throttle)
             .map_err(sort)?;
-        for event in events {
-            let copy = event
-                .copy
-                .and_then(|at| copies.get(at..at + event.len as usize));
-            let written = if let Some(copy) = copy {
-                writer.event(event.stream, event.position, copy)
-            } else {
-                let frame = FrameRef {
-                    lsn: event.lsn,
-                    stream: event.stream,
-                    position: event.position,
-                    len: event.len,
-                };
-                let payload = cold::read(&[(Arc::clone(segment), frame)])?;
+        while let Some(first) = frames.first() {
+            let band;
+            (band, frames) = frames.split_at(band_of(frames));
+            if first.len > COPIED {
+                let payload = cold::read(&[(Arc::clone(segment), *first)])?;
                 writer
-                    .announce(event.stream, event.position, event.len.into())
+                    .announce(first.stream, first.position, first.len.into())
                     .and_then(|()| payload.iter().try_for_each(|part| writer.data(part)))
-            };
-            written.map_err(sort)?;
+                    .map_err(sort)?;
+                continue;
+            }
+            let payloads = read_band(segment, band)?;
+            let mut rest = &payloads[..];
+            for frame in band {
+                let (payload, behind) = rest
+                    .split_at_checked(frame.len as usize)
+                    .unwrap_or_default();
+                rest = behind;
+                writer
+                    .event(frame.stream, frame.position, payload)
+                    .map_err(sort)?;
+            }
         }
         writer.finish(self.home).map_err(sort)
     }
+}
+
+/// How many of `frames`, from the first, are read together.
+fn band_of(frames: &[FrameRef]) -> usize {
+    let mut bytes = 0;
+    let together = frames.iter().take_while(|frame| {
+        bytes += frame.len as usize;
+        frame.len <= COPIED && bytes <= BAND
+    });
+    together.count().max(1)
+}
+
+/// The payloads of `band` one behind the other, read in the order in which they lie in the segment.
+fn read_band(segment: &Arc<Segment>, band: &[FrameRef]) -> Result<Vec<u8>, SealError> {
+    let mut size = 0;
+    let places = band.iter().map(|frame| {
+        let place = size;
+        size += frame.len as usize;
+        (*frame, place)
+    });
+    let mut places: Vec<(FrameRef, usize)> = places.collect();
+    places.sort_unstable_by_key(|(frame, _)| frame.lsn);
+    let mut payloads = vec![0; size];
+    for asked in places.chunks(ASKED) {
+        let frames: Vec<_> = asked
+            .iter()
+            .map(|(frame, _)| (Arc::clone(segment), *frame))
+            .collect();
+        for ((_, place), payload) in asked.iter().zip(cold::read(&frames)?) {
+            if let Some(to) = payloads.get_mut(*place..place + payload.len()) {
+                to.copy_from_slice(&payload);
+            }
+        }
+    }
+    Ok(payloads)
 }
 
 fn damaged(segment: &Segment, lsn: Lsn, detail: &str) -> SealError {
@@ -363,8 +387,8 @@ mod tests {
         };
         let batch = [
             burst(2, 3 << 20),
-            burst(1, COPIED as u64),
-            burst(2, COPIED as u64 + 1),
+            burst(1, COPIED.into()),
+            burst(2, u64::from(COPIED) + 1),
             burst(1, 10),
         ];
         let (segment, end) = segment(&home, &model.append(&batch));
