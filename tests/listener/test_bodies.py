@@ -55,6 +55,21 @@ def test_an_undeclared_size_over_the_limit_is_refused_to_a_client_that_sends_fir
     assert str(LIMIT).encode() in answer
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/stream/s", 413), ("/v1/stream/a//b", 400), ("/v1/none", 404)]
+)
+@pytest.mark.parametrize("size", [LIMIT + 1, 5_000_000])
+def test_over_http2_a_refusal_reaches_a_client_that_sends_first(
+    server: Server, path: str, status: int, size: int
+) -> None:
+    with httpx.Client(http1=False, http2=True, trust_env=False, timeout=4) as client:
+        for _ in range(2):
+            answer = client.post(
+                server.url + path, content=bytes(size), headers={"content-type": "text/plain"}
+            )
+            assert answer.status_code == status
+
+
 def test_a_size_over_the_limit_is_refused_over_http2(server: Server) -> None:
     with H2Client.to(server.port) as client:
         stream = client.request(b"POST", b"/v1/stream/s", [TYPE], end=False)

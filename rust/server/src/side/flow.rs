@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use durastream_protocol::Response;
@@ -28,6 +28,9 @@ use crate::refusal;
 const SMALL: usize = 2 << 10;
 /// So many bytes of them at once.
 const TOGETHER: usize = 64 << 10;
+
+/// Who sends nothing of an answered body for so long may be waiting to be told that nobody wants it.
+const QUIET: Duration = Duration::from_secs(2);
 
 /// The stream is over: its client reset it or stalled, or its connection is gone.
 pub(super) struct Over;
@@ -234,6 +237,32 @@ impl Body {
         wait.pace.until = None;
         let piece = wait.until_late(pin!(self.piece())).await;
         piece.unwrap_or_else(|_| Err(silent()))
+    }
+
+    /// Whether all of it was read.
+    pub(super) fn is_over(&self) -> bool {
+        self.ahead.is_none() && self.stream.is_end_stream()
+    }
+
+    /// Reads and drops what still comes of it behind its answer, within bounds: many clients look for an answer only when
+    /// they have sent everything. Who is not done by then has the stream reset.
+    pub(super) async fn drain(mut self) {
+        let room = Rc::clone(&self.link.room);
+        let until = Instant::now() + room.limits.linger;
+        let mut left = room.limits.linger_bytes;
+        let mut stopping = room.stopping.clone();
+        let drained = async {
+            while left > 0
+                && let Ok(Ok(Some(piece))) = timeout(QUIET, self.piece()).await
+            {
+                left = left.saturating_sub(piece.len() as u64);
+            }
+        };
+        tokio::select! {
+            () = drained => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>, Over> {

@@ -72,7 +72,10 @@ pub(super) fn take(
     Asks::Elsewhere(Box::pin(async move {
         let mut body = body;
         // What ends a stream early needs no further treatment: dropping both ends resets it.
-        let _ = forward(&room, &socket, head, scheme, &mut body, &mut outlet).await;
+        let answered = forward(&room, &socket, head, scheme, &mut body, &mut outlet).await;
+        if answered.is_ok() {
+            body.drain().await;
+        }
     }))
 }
 
@@ -112,7 +115,7 @@ impl Call {
                     Ok(None) => return Next::Task(Step::NeedBody { limit }),
                     Err(Over) => return Next::Over,
                 },
-                Step::Respond(response) if response.body.is_empty() => {
+                Step::Respond(response) if response.body.is_empty() && self.body.is_over() => {
                     return Next::Answer(response);
                 }
                 Step::Wait { until: None } => match self.exchange.awaits() {
@@ -152,9 +155,14 @@ impl Call {
             match body.whole(limit).await? {
                 Taken::Whole(body) => exchange.body(body),
                 Taken::TooLarge(size) => exchange.body_too_large(size),
-                Taken::Refused(response) => return outlet.respond(response).await,
+                Taken::Refused(response) => {
+                    return tokio::join!(outlet.respond(response), body.drain()).0;
+                }
             }
             step = exchange.step(Instant::now());
+        }
+        if let Step::Respond(response) = step {
+            return tokio::join!(outlet.respond(response), body.drain()).0;
         }
         // A body is asked for first or not at all. What nobody reads of one would hold the window of its connection.
         drop(body);
