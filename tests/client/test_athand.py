@@ -1,5 +1,6 @@
 """What has come already is read past the event loop; the loop still has its say."""
 
+import json
 from typing import Any
 
 import anyio
@@ -43,6 +44,29 @@ def test_a_large_page_is_read_past_the_loop(
     anyio.run(main, backend=backend)
     assert sum(past_the_loop) > 0
     assert max(past_the_loop) <= athand.READ_SIZE
+
+
+def test_messages_of_a_large_page_are_read_into_the_same_memory(
+    room: Room, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = list(range(500_000))
+    url = room.create("application/json", json.dumps(numbers).encode())
+    counts: list[int] = []
+    real = athand.AtHand.read_into
+
+    def watch(self: athand.AtHand, memory: memoryview) -> int:
+        counts.append(real(self, memory))
+        return counts[-1]
+
+    monkeypatch.setattr(athand.AtHand, "read_into", watch)
+
+    async def main() -> None:
+        async with astream(url) as response:
+            assert [n async for n in response.iter_json()] == numbers
+
+    anyio.run(main, backend=backend)
+    assert sum(counts) > 0
+    assert max(counts) <= beneath.ROOM
 
 
 def test_others_have_their_turn_while_a_large_page_is_read(

@@ -1,6 +1,7 @@
 """Connections: given back whatever happens, over a client of the caller's, and over HTTP/2."""
 
 import contextlib
+import json
 import ssl
 import threading
 import time
@@ -25,6 +26,7 @@ from durastream.client.core import beneath
 from support.server import Server
 
 from .conftest import Room
+from .faces import QUICK
 from .proxy import Fault, Proxy
 
 
@@ -113,6 +115,34 @@ def test_bodies_are_read_past_httpx_and_their_connection_goes_on(
     assert len(found) >= 6
     assert None not in found
     assert len(addresses) == 1
+
+
+def test_messages_of_a_large_page_are_read_into_the_same_memory(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = list(range(500_000))
+    url = room.create("application/json", json.dumps(numbers).encode())
+    memories = set()
+    real = beneath.Body.read_into
+
+    def watch(self: beneath.Body, memory: memoryview) -> memoryview | None:
+        memories.add(id(memory.obj))
+        return real(self, memory)
+
+    monkeypatch.setattr(beneath.Body, "read_into", watch)
+    with httpx.Client(trust_env=False, timeout=5) as client, stream(url, client=client) as response:
+        assert list(response.iter_json()) == numbers
+    assert len(memories) == 1
+
+
+def test_a_page_that_stops_in_the_middle_is_gone_on_with(room: Room, proxy: Proxy) -> None:
+    """Read past httpx a timeout is one, too."""
+    room.create("application/json", json.dumps(list(range(500_000))).encode())
+    stalls = iter([Fault(stall=True, cut_after=1_000_000)])
+    proxy.plan = lambda _: next(stalls, None)
+    url = room.url.replace(room.server, proxy.url)
+    with stream(url, timeout=0.2, retry=QUICK) as response:
+        assert list(response.iter_json()) == list(range(500_000))
 
 
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])

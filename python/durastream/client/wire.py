@@ -105,10 +105,22 @@ class Wire:
         self._response = None
         return b""
 
+    def lent(self) -> bytes | memoryview:
+        """As `piece`; what it gives is gone at the next step."""
+        found: memoryview | None = None
+        if self._body is not None and (room := self._body.room()) is not None:
+            try:
+                found = self._body.read_into(room)
+            except Exception as error:
+                if (meaning := self._lost(error, self._url)) is None:
+                    raise
+                raise meaning from error
+        return self.piece() if found is None else found
+
     def _piece_of(self, body: beneath.Body) -> bytes:
         data, body.first = body.first, b""
         while not data and not body.ended:
-            data = body.feed(body.stream.read(body.wanted, body.timeout))
+            data = body.read()
         if not data:
             with self._ending:
                 self._body = self._response = None

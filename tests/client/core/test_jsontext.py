@@ -219,3 +219,19 @@ def test_a_message_of_very_many_pieces_takes_no_longer_than_it_must() -> None:
         64 << 20,
         1,
     ]
+
+
+def test_pieces_may_be_lent() -> None:
+    """Of memory that is written over nothing is left."""
+    messages = [{"n": n, "text": "x" * (n % 50)} for n in range(5_000)]
+    whole = json.dumps(messages, separators=(",", ":")).encode()
+    memory = bytearray(10_007)
+    parts = jsontext.Parts()
+    found = []
+    for start in range(0, len(whole), len(memory)):
+        piece = whole[start : start + len(memory)]
+        memory[: len(piece)] = piece
+        for several, _ in parts.feed(memoryview(memory)[: len(piece)]):
+            found += several
+        memory[:] = b"," * len(memory)
+    assert found + parts.end() == messages

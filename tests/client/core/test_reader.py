@@ -80,9 +80,9 @@ class World:
                     raise reply
                 self._pieces = [reply[2]]
                 return Answer(reply[0], reply[1])
-            case "piece" if self._then_silent and self._pieces in ([], [b""]):
+            case "piece" | "lent" if self._then_silent and self._pieces in ([], [b""]):
                 raise Broken("silent", sent=True, silent=True)
-            case "piece" | "rest":
+            case "piece" | "lent" | "rest":
                 return self._pieces.pop() if self._pieces else b""
             case "sleep":
                 self.waited.append(step.arguments[0])

@@ -45,7 +45,7 @@ class Stream:
                 if self.asked:
                     self.between(self)
                 return self._answer(step.arguments[0].url)
-            case "piece":
+            case "piece" | "lent":
                 return next(self._body)
             case "rest":
                 return b"".join(iter(lambda: next(self._body), b""))

@@ -7,6 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
+import anyio.lowlevel
 import httpx
 
 from durastream.client.core import beneath, clients
@@ -93,10 +94,28 @@ class AsyncWire:
             raise meaning from error
         return b""
 
+    async def lent(self) -> bytes | memoryview:
+        """As `piece`; what it gives is gone at the next step."""
+        if self._body is not None and self._at_hand is not None:
+            room = self._body.room()
+            if room is not None:
+                await self._turn_of_others(self._at_hand)
+                if count := self._at_hand.read_into(room):
+                    return self._body.took(room, count)
+        return await self.piece()
+
+    async def _turn_of_others(self, at_hand: AtHand) -> None:
+        if at_hand.spent:
+            at_hand.spent = False
+            await anyio.lowlevel.checkpoint()
+
     async def _piece_of(self, body: beneath.Body, pieces: AsyncIterator[bytes]) -> bytes:
         data, body.first = body.first, b""
         while not data and not body.ended:
-            found = self._at_hand.read(body.wanted) if self._at_hand is not None else b""
+            found = b""
+            if self._at_hand is not None:
+                await self._turn_of_others(self._at_hand)
+                found = self._at_hand.read(body.wanted)
             data = body.feed(found or await body.stream.read(body.wanted, body.timeout))
         if not data:
             self._body = None

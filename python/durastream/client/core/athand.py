@@ -27,19 +27,36 @@ class AtHand:
         self._queue = queue
         """What the loop has read and nobody has taken: that comes first."""
         self._turn = TURN
+        self.spent = False
+        """Others on the loop have to have their turn before the next read."""
 
     def read(self, most: int) -> bytes:
-        """Up to `most` bytes. Empty when only the loop can tell: nothing, an end, a failure, its turn."""
-        if self._queue or self._turn <= 0:
-            self._turn = TURN
+        """Up to `most` bytes. Empty when only the loop can tell: nothing, an end, a failure."""
+        if self._queue:
             return b""
         try:
             # Not the socket's own method: asyncio's has none, trio's is asynchronous.
             found = os.read(self._sock.fileno(), min(most, READ_SIZE))
         except OSError:
             found = b""
-        self._turn = self._turn - len(found) if found else TURN
+        self._count(len(found))
         return found
+
+    def read_into(self, room: memoryview) -> int:
+        """As `read`, into memory that is there; how many bytes."""
+        if self._queue:
+            return 0
+        try:
+            count = os.readv(self._sock.fileno(), (room,))
+        except OSError:
+            count = 0
+        self._count(count)
+        return count
+
+    def _count(self, read: int) -> None:
+        self._turn = self._turn - read if read else TURN
+        if self._turn <= 0:
+            self._turn, self.spent = TURN, True
 
 
 def at_hand(stream: Any) -> AtHand | None:  # noqa: ANN401  (httpcore's network stream)

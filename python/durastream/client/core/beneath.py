@@ -22,6 +22,10 @@ READ_SIZE: Final = 96 << 10
 """Bytes that a thread reads at once: more would be memory that the system has to bring first."""
 LOOP_READ_SIZE: Final = 256 << 10
 """As many as asyncio reads by itself: it copies what is left of a larger piece."""
+ROOM: Final = 256 << 10
+"""Bytes that are read at once into memory that is used again and again: it is there already."""
+WORTH: Final = 64 << 10
+"""Bytes from which on that is worth while."""
 MARK: Final = "durastream.wire"
 """The extension of a request by which it is found again."""
 _TO_CONNECTION = ("_stream", "_httpcore_stream", "_stream", "_connection")
@@ -45,6 +49,8 @@ class Body:
         """httpcore's network stream, of either twin."""
         self.timeout = timeout
         """Seconds to wait for bytes."""
+        self._room: memoryview | None = None
+        self._socket: socket.socket | None = None
         self.first = b""
         """What had come with the head."""
         buffered = state._receive_buffer
@@ -67,12 +73,67 @@ class Body:
         """The content in what was read. Raises Broken."""
         return self._framing.feed(data)
 
+    def room(self) -> memoryview | None:
+        """Where to read the next bytes to, the same for all of a body; `None` where they come as `bytes`."""
+        if self.first or not isinstance(self._framing, Sized) or self._framing.wanted < WORTH:
+            return None
+        if self._room is None:
+            self._room = memoryview(bytearray(min(ROOM, self._framing.wanted)))
+        return self._room[: self._framing.wanted]
+
+    # These two wait, on a thread. What they do themselves httpcore does in twice the time. They raise what it
+    # would, and Broken.
+
+    def read(self) -> bytes:
+        """The next content, `wanted` bytes at most."""
+        sock = self._plain()
+        if sock is None:
+            return self.feed(self.stream.read(self.wanted, self.timeout))
+        with _as_httpcore():
+            data = sock.recv(self.wanted)
+        return self.feed(data)
+
+    def read_into(self, room: memoryview) -> memoryview | None:
+        """As `read`, into memory that is there; `None` where only httpcore can."""
+        sock = self._plain()
+        if sock is None:
+            return None
+        with _as_httpcore():
+            count = sock.recv_into(room)
+        return self.took(room, count)
+
+    def _plain(self) -> socket.socket | None:
+        """The socket, where bytes come as they are: TLS has an end of its own."""
+        if self._socket is None:
+            found = socket_under(self.stream)
+            if type(found) is not socket.socket:
+                return None
+            found.settimeout(self.timeout)
+            self._socket = found
+        return self._socket
+
+    def took(self, room: memoryview, count: int) -> memoryview:
+        """So many bytes were read. Raises Broken."""
+        if isinstance(self._framing, Sized):
+            self._framing.pass_over(count)
+        return room[:count]
+
     def finish(self) -> None:
         """Tell the parser, whose iterator ends then by itself."""
         if isinstance(self._framing, Sized):
             self._state._reader._remaining = 0
         else:
             self._state.receive_data(b"0\r\n\r\n" + self._framing.rest)
+
+
+class _as_httpcore:  # noqa: N801  (a context manager; as a generator it would cost more than what it guards)
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TimeoutError):
+            raise httpcore.ReadTimeout(error) from error
+        if isinstance(error, OSError):
+            raise httpcore.ReadError(error) from error
 
 
 def body(response: httpx.Response, most: int) -> Body | None:

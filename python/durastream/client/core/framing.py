@@ -33,10 +33,14 @@ class Sized:
 
     def feed(self, data: bytes) -> bytes:
         """The content in `data`. Raises Broken when `data` is empty: the end came too early."""
-        if not data:
-            raise Broken(_CUT_SHORT, sent=True)
-        self._left -= len(data)
+        self.pass_over(len(data))
         return data
+
+    def pass_over(self, count: int) -> None:
+        """So many bytes have come. Raises Broken when there are none."""
+        if not count:
+            raise Broken(_CUT_SHORT, sent=True)
+        self._left -= count
 
 
 class Chunked:

@@ -50,6 +50,10 @@ class HandedOut:
             raise self._gone()
         return piece[left:]
 
+    def passed(self, count: int) -> None:
+        """So many bytes of the body came of which nothing was handed out before."""
+        self._passed += count
+
     def _same(self) -> bool:
         # The first byte of the body may have come to stand for the end of a page before it.
         compared = min(len(self._tail), self._known - 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from durastream._native import has_long_integer
 from durastream.client.errors import ProtocolError
@@ -16,7 +16,7 @@ from durastream.client.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-PART: Final = 32 << 10
+PART: Final = 64 << 10
 """Bytes parsed at once, about: with what becomes of them they stay in a processor's cache."""
 HEAD: Final = 128
 """Bytes that tell how messages begin."""
@@ -122,14 +122,17 @@ class Parts:
         self._owing = owing
         """A comma was passed: at least one more message has to come."""
 
-    def feed(self, piece: bytes) -> Iterator[tuple[list[Any], bytes]]:
-        """The messages that are whole with this piece, and their text. Nobody else holds the list."""
+    def feed(self, piece: bytes | memoryview) -> Iterator[tuple[list[Any], bytes]]:
+        """The messages that are whole with this piece, and their text. Nobody else holds the list.
+
+        The piece is used up to the end of the iteration; a view begins where its object does.
+        """
         start = 0
         view = memoryview(piece)
         for end in range(PART, len(piece) + PART, PART):
             if self._held + min(end, len(piece)) - start < self._enough:
                 continue
-            comma = self._guess(piece, max(start, end - PART), end)
+            comma = self._guess(view, max(start, end - PART), min(end, len(piece)))
             if comma < 0:
                 continue
             text = b"".join((*self._waiting, view[start:comma], b"]"))
@@ -143,18 +146,19 @@ class Parts:
             start = comma + 1
             # Not held here: its memory is free for the next ones when the reader has let go of it.
             yield found.pop(), text
-        if rest := piece[start:]:
+        if rest := bytes(view[start:]):
             self._waiting.append(rest)
             self._held += len(rest)
 
-    def _guess(self, piece: bytes, start: int, end: int) -> int:
+    def _guess(self, view: memoryview, start: int, end: int) -> int:
         """Where the last comma between two messages is; -1 when there is none to be seen."""
         if not self._between:
-            self._between = _between(b"".join((*self._waiting, piece[:HEAD])))
-        found = piece.rfind(self._between, start, end)
+            self._between = _between(b"".join((*self._waiting, view[:HEAD])))
+        text = cast("bytes | bytearray", view.obj)  # views have no rfind
+        found = text.rfind(self._between, start, end)
         if found < 0 and len(self._between) > 3:
             self._between = self._between[:3]
-            found = piece.rfind(self._between, start, end)
+            found = text.rfind(self._between, start, end)
         return found + (len(self._between) > 1) if found >= 0 else -1
 
     def end(self) -> list[Any]:

@@ -190,14 +190,14 @@ class Reader:
         parts = jsontext.Parts()
         resumed = self._handed_out.inside
         inside = self.at._replace(data=b"", up_to_date=False)
-        while piece := (yield from steps.piece()):
+        while piece := (yield from steps.lent()):
             if resumed:
-                if not (piece := self._handed_out.beyond(piece)):
+                if not (new := self._handed_out.beyond(bytes(piece))):
                     continue
-                parts, resumed = jsontext.Parts(owing=piece.startswith(b",")), False
-                piece = b"[" + piece.removeprefix(b",")
+                parts, resumed = jsontext.Parts(owing=new.startswith(b",")), False
+                piece = b"[" + new.removeprefix(b",")
             else:
-                self._handed_out.beyond(piece)
+                self._handed_out.passed(len(piece))
             for found, text in parts.feed(piece):
                 # Its bracket at the beginning may stand for a comma, the one at its end is ours.
                 end = text[max(1, len(text) - 1 - COMPARED) : -1]

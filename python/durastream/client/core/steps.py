@@ -87,6 +87,12 @@ def piece() -> Operation[bytes]:
     return data
 
 
+def lent() -> Operation[bytes | memoryview]:
+    """As `piece`. What it gives is gone at the next step, and a view begins where its object does."""
+    data: bytes | memoryview = yield Step("lent", ())
+    return data
+
+
 def rest() -> Operation[bytes]:
     """The rest of the body."""
     data: bytes = yield Step("rest", ())
