@@ -10,6 +10,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlencode
 
+import h11
 import httpcore
 import httpx
 
@@ -31,6 +32,18 @@ _CONFUSED = (RuntimeError, ValueError, KeyError)
 """What httpcore raises over an HTTP/2 connection on which another request was cancelled at a bad moment."""
 FAILURES = (httpx.RequestError, httpcore.NetworkError, httpcore.TimeoutException)
 """What reading a body may raise; `broken` says what it means."""
+_NO_TLS = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+        "PACKET_LENGTH_TOO_LONG",
+        "HTTP_REQUEST",
+        "UNKNOWN_PROTOCOL",
+    }
+)
+"""What OpenSSL's versions say of bytes that are no TLS."""
+_CONTROL_CHARACTER = "illegal request line"
+"""What h11 says of an answer that begins with one, as an alert of TLS does."""
 _SENDABLE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
 _OWN_PARAMS = frozenset({"offset", "live", "cursor"})
 
@@ -158,7 +171,31 @@ def lost(
     shared = beneath.retire(client, url)
     if _of_h2(error) or (shared and isinstance(error, _CONFUSED)):
         return Broken(f"{type(error).__name__}: {error}", sent=True)
-    return broken(error) if isinstance(error, (*FAILURES, httpx.StreamError, Broken)) else None
+    if not isinstance(error, (*FAILURES, httpx.StreamError, Broken)):
+        return None
+    return _of_tls(error, url) or broken(error)
+
+
+def _of_tls(error: BaseException, url: httpx.URL) -> Broken | None:
+    """TLS where there should be none, none where there should be, or a certificate that is not trusted."""
+    within: BaseException | None = error
+    while within is not None:
+        if isinstance(within, ssl.SSLCertVerificationError):
+            reason = (
+                f"its certificate is not trusted ({within.verify_message}); SSL_CERT_FILE, or a client of"
+                " your own, says what is"
+            )
+            return Broken(reason, sent=False, for_good=True)
+        if isinstance(within, ssl.SSLError) and within.reason in _NO_TLS:
+            reason = "it does not speak TLS: its URL begins with http://"
+            return Broken(reason, sent=False, for_good=True)
+        if type(within) is h11.RemoteProtocolError and str(within) == _CONTROL_CHARACTER:
+            if url.scheme != "http":
+                return None
+            reason = "its answer is no HTTP: if it speaks TLS, its URL begins with https://"
+            return Broken(reason, sent=False, for_good=True)
+        within = within.__cause__ or within.__context__
+    return None
 
 
 def broken(error: Exception) -> Exception:

@@ -86,7 +86,7 @@ class Delivery:
         self._known_epoch = batch.epoch
 
     def _broken(self, batch: Batch, broken: Broken, backoff: Backoff) -> Operation[None]:
-        wait = backoff.delay()
+        wait = backoff.after(broken)
         if wait is None:
             known = Broken(broken.reason, sent=batch.doubtful)
             raise retrying.connection_failed(known, self._target.shown, "append") from broken

@@ -320,7 +320,7 @@ class Reader:
         """
         if broken.interrupted or (live == "long-poll" and broken.silent):
             return
-        wait = self._backoff.delay()
+        wait = self._backoff.after(broken)
         if wait is None:
             error = retrying.connection_failed(broken, self.target.shown, "read")
             yield from self._failed(error)

@@ -50,6 +50,10 @@ class Backoff:
         """Something came through: the next failure is the first again."""
         self._failures = 0
 
+    def after(self, broken: Broken) -> float | None:
+        """Seconds to wait after a request without a whole answer; `None` when there is no use in another."""
+        return None if broken.for_good else self.delay()
+
     def delay(self, at_least: float | None = None) -> float | None:
         """Seconds to wait after a failure; `None` when it was the last one allowed."""
         retry = self._retry
@@ -108,7 +112,7 @@ def call(
             answer = yield from steps.send(request)
         except Broken as broken:
             maybe_done = maybe_done or broken.sent
-            wait = backoff.delay() if repeatable or not broken.sent else None
+            wait = backoff.after(broken) if repeatable or not broken.sent else None
             if wait is None:
                 known = Broken(broken.reason, sent=maybe_done)
                 raise connection_failed(known, target.shown, doing) from broken

@@ -27,7 +27,13 @@ class Broken(Exception):
     """No whole answer: refused, dropped, cut short, timed out."""
 
     def __init__(
-        self, reason: str, *, sent: bool, silent: bool = False, interrupted: bool = False
+        self,
+        reason: str,
+        *,
+        sent: bool,
+        silent: bool = False,
+        interrupted: bool = False,
+        for_good: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -37,6 +43,8 @@ class Broken(Exception):
         """Nothing came for as long as was allowed."""
         self.interrupted = interrupted
         """It was the caller who stopped waiting: no failure, and nothing to wait for."""
+        self.for_good = for_good
+        """Another attempt would meet the same: no TLS where there should be, or a stranger's certificate."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,7 +110,7 @@ def advice(error: BaseException, url: str) -> str:
         if isinstance(within, ssl.SSLCertVerificationError):
             return f"; {UNTRUSTED}"
         if _no_http(within) and url.lower().startswith("http://"):
-            return f"; {IS_IT_TLS}"
+            return "" if IS_IT_TLS in str(error) else f"; {IS_IT_TLS}"
         within = within.__cause__ or within.__context__
     return ""
 
