@@ -50,7 +50,7 @@ class Limits(TypedDict, total=False):
     segment_bytes: int
     """Size of a log segment, at least 4 KiB; default 64 MiB."""
     hot_bytes: int
-    """Payload kept in memory for reads; default 256 MiB."""
+    """Payload kept in memory for reads; default 64 MiB."""
     pending_bytes: int
     """Frames waiting to be committed, beyond which `Overloaded` is raised; default 256 MiB."""
     frame_bytes: int

@@ -280,7 +280,7 @@ SETTINGS: tuple[Setting, ...] = (
         ("durability", _durability, "sync", "WHEN",
          "what an acknowledgement means: sync (on disk), interval=MS, none"),
         ("segment_bytes", _segment, None, "SIZE", "size of a log segment; default 64MiB"),
-        ("hot_bytes", _size_or_zero, None, "SIZE", "payload kept in memory for readers; default 256MiB"),
+        ("hot_bytes", _size_or_zero, None, "SIZE", "payload kept in memory for readers; default 64MiB"),
         ("pending_bytes", _size, None, "SIZE",
          "appends not committed yet; default 256MiB, or twice --frame-bytes"),
         ("frame_bytes", _size, None, "SIZE",

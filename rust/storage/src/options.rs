@@ -26,7 +26,7 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// Size of a WAL segment in bytes; default 64 MiB. A frame that is larger gets a segment of its own.
     pub segment_bytes: u64,
-    /// Payload bytes kept in memory for reads; default 256 MiB.
+    /// Payload bytes kept in memory for reads; default 64 MiB.
     pub hot_bytes: usize,
     /// Bytes of not yet committed frames beyond which `push` refuses; default 256 MiB.
     pub pending_bytes: usize,
@@ -48,7 +48,7 @@ impl Default for StoreOptions {
         Self {
             durability: Durability::Sync,
             segment_bytes: 64 << 20,
-            hot_bytes: 256 << 20,
+            hot_bytes: 64 << 20,
             pending_bytes: 256 << 20,
             frame_bytes: 128 << 20,
             seal_backlog: 8,
