@@ -1,15 +1,14 @@
 """A proxy that hurts what passes through it: errors, delays, cuts, lost answers, garbage.
 
-It speaks enough HTTP/1.1 to see requests one by one; each travels to the server on a connection of its own.
+It speaks enough HTTP/1.1 (`proxy_h2`: HTTP/2) to see requests one by one; each travels to the server on a connection of its own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -54,16 +53,18 @@ class Fault:
 Plan = Callable[[Seen], Fault | None]
 
 
-@dataclass
 class Proxy:
     """Listens on a free port and forwards to `server`, which may be changed at any time."""
 
-    server: str
-    plan: Plan | None = None
-    seen: list[Seen] = field(default_factory=list)
-    url: str = ""
-    _faults: list[tuple[Fault, Plan]] = field(default_factory=list)
-    _scopes: set[trio.CancelScope] = field(default_factory=set)
+    scheme = "http"
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self.plan: Plan | None = None
+        self.seen: list[Seen] = []
+        self.url = ""
+        self._faults: list[tuple[Fault, Plan]] = []
+        self._scopes: set[trio.CancelScope] = set()
 
     def __enter__(self) -> Self:
         self._ready = threading.Event()
@@ -100,7 +101,7 @@ class Proxy:
     async def _run(self) -> None:
         self._token = trio.lowlevel.current_trio_token()
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        self.url = f"{self.scheme}://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
         with trio.CancelScope() as self._stop:
             self._ready.set()
             await trio.serve_listeners(self._connection, listeners)
@@ -124,10 +125,11 @@ class Proxy:
                 return
             seen, raw = await read_request(client, head, body)
             self.seen.append(seen)
-            if not await self._answer(client, seen, raw, self._fault_for(seen)):
+            if not await self._answer(client, seen, raw, self.fault_for(seen)):
                 return
 
-    def _fault_for(self, seen: Seen) -> Fault:
+    def fault_for(self, seen: Seen) -> Fault:
+        """What happens to this request."""
         for number, (_, fits) in enumerate(self._faults):
             if (fault := fits(seen)) is not None:
                 del self._faults[number]
@@ -220,10 +222,3 @@ async def read_request(stream: trio.SocketStream, head: bytes, body: bytes) -> t
     kept = [f for f in fields if not f.lower().startswith("connection:")]
     raw = "\r\n".join([line, *kept, "Connection: close", "", ""]).encode("latin-1") + body
     return Seen(method, parts.path, params, headers, body), raw
-
-
-@contextlib.contextmanager
-def proxied(server: str) -> Iterator[Proxy]:
-    """A proxy before a server."""
-    with Proxy(server) as proxy:
-        yield proxy

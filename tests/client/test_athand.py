@@ -9,6 +9,7 @@ import pytest
 
 from durastream.client import astream
 from durastream.client.core import athand, beneath
+from support.cells import ONLY_HTTP1
 
 from .conftest import Room
 
@@ -30,6 +31,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, name: str) -> list[int]:
     return found
 
 
+@ONLY_HTTP1
 def test_a_large_page_is_read_past_the_loop(
     room: Room, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -46,6 +48,7 @@ def test_a_large_page_is_read_past_the_loop(
     assert max(past_the_loop) <= athand.READ_SIZE
 
 
+@ONLY_HTTP1
 def test_messages_of_a_large_page_are_read_into_the_same_memory(
     room: Room, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ def test_what_the_loop_has_read_comes_first(
     anyio.run(main, backend=backend)
 
 
+@ONLY_HTTP1
 def test_a_connection_that_was_closed_has_nothing(room: Room, backend: str) -> None:
     url = room.create("application/octet-stream", LARGE)
 

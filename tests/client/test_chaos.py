@@ -3,19 +3,20 @@
 import random
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 import anyio
 import pytest
 
+from conftest import ServerFactory
 from durastream.client import DurableStream, IdempotentProducer, Live, Retry, astream, stream
-from durastream.settings import LISTENERS
+from support.cells import ONLY_HTTP1, Authority
 from support.server import Server
 
 from .proxy import Fault, Proxy, Seen
 
 SEED = 20261121
-SECONDS = 6.0
+SECONDS = 4.0
 KILLS = 3
 PATIENT = Retry(max_retries=1000, initial_delay=0.01, max_delay=0.2, deadline=60)
 MODES: list[Live] = ["long-poll", "sse", True]
@@ -68,14 +69,19 @@ def cut_at_random(dice: random.Random) -> Fault | None:
     return Fault(status=503) if draw < 0.36 else None
 
 
+@ONLY_HTTP1
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("listener", LISTENERS)
-def test_every_message_exactly_once_in_order_for_each_reader(listener: str, tmp_path: Path) -> None:
-    server = Server(tmp_path / "data", ("--listener", listener, "--long-poll-timeout", "1"))
-    server.start()
+def test_every_message_exactly_once_in_order_for_each_reader(
+    server_factory: ServerFactory,
+    proxied: Callable[[str], Proxy],
+    version: str,
+    authority: Authority,
+) -> None:
+    tls = authority.flags if version == "HTTP/2" else ()
+    server = server_factory("--long-poll-timeout", "1", *tls)
     dice = random.Random(SEED)
     try:
-        with Proxy(server.url) as proxy:
+        with proxied(server.url) as proxy:
             url = f"{proxy.url}/v1/stream/chaos"
             target = DurableStream(url, retry=PATIENT)
             target.create("application/json")

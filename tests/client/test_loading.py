@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 import durastream.client
+from support.cells import ONLY_HTTP1
 from support.server import Server
 
 from .conftest import Room
@@ -63,12 +64,14 @@ def ran(program: str, *arguments: str, **changes: str) -> str:
     return done.stdout
 
 
+@ONLY_HTTP1
 def test_threads_load_neither_the_twins_for_loops_nor_certificates(room: Room) -> None:
     modules, certificates = json.loads(ran(THREADS, room.create()))
     assert not [name for name in modules if name.startswith("durastream.client.aio")]
     assert certificates == 0
 
 
+@ONLY_HTTP1
 @pytest.mark.parametrize("command", ["head", "read", "write", "list"])
 def test_a_command_loads_no_event_loop_and_no_certificates(room: Room, command: str) -> None:
     url = room.create()

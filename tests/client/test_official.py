@@ -118,11 +118,12 @@ def test_the_reference_server_tells_which_epochs_were_used(reference: str, kind:
     handle.delete()
 
 
-def test_the_official_typescript_client_at_our_server(room: Room) -> None:
+def test_the_official_typescript_client_at_our_server(room: Room, version: str) -> None:
+    fetching = ["--import", "./h2.js"] if version == "HTTP/2" else []
     finished = subprocess.run(
-        ["node", "--input-type=module", "-e", THEIR_CLIENT],
+        ["node", *fetching, "--input-type=module", "-e", THEIR_CLIENT],
         cwd=NODE,
-        env={"PATH": os.environ["PATH"], "STREAM_URL": room.url},
+        env=os.environ | {"STREAM_URL": room.url},
         capture_output=True,
         text=True,
         timeout=60,
@@ -135,16 +136,21 @@ def test_the_official_typescript_client_at_our_server(room: Room) -> None:
         assert [message["n"] for message in response.iter_json()] == list(range(51))
 
 
-def test_the_official_python_client_at_our_server(room: Room, shared_server: Server) -> None:
-    handle = durable_streams.DurableStream.create(room.url, content_type="application/json")
+def test_the_official_python_client_at_our_server(room: Room, server: Server) -> None:
+    """With a client of ours, which speaks the cell's version."""
+    handle = durable_streams.DurableStream.create(
+        room.url, content_type="application/json", client=room.plain
+    )
     for n in range(20):
         handle.append({"n": n})
-    with durable_streams.stream(room.url, offset="-1", live=False) as response:
+    with durable_streams.stream(room.url, offset="-1", live=False, client=room.plain) as response:
         assert [item["n"] for item in response.iter_json()] == list(range(20))
     for live in ("long-poll", "sse"):
-        with durable_streams.stream(room.url, offset="-1", live=live) as response:
+        with durable_streams.stream(
+            room.url, offset="-1", live=live, client=room.plain
+        ) as response:
             items = itertools.islice(response.iter_json(), 20)
             assert [item["n"] for item in items] == list(range(20)), live
     handle.delete()
     handle.close()
-    assert shared_server.running()
+    assert server.running()

@@ -20,7 +20,7 @@ def test_neither_reprs_nor_errors_nor_logs_show_them(
     room.create("application/json", b"1")
     caplog.set_level(logging.INFO)
     url = through + f"?key={SECRET}"
-    with_password = DurableStream(url.replace("http://", f"http://user:{SECRET}@"))
+    with_password = DurableStream(url.replace("://", f"://user:{SECRET}@"))
     options = {"headers": {"Authorization": SECRET}, "params": {"token": SECRET}}
     handle = DurableStream(url, **options)  # type: ignore[arg-type]
     response = stream(url, **options)  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def test_a_password_of_the_url_is_sent_and_never_logged(
 ) -> None:
     room.create("application/json", b"1")
     caplog.set_level(logging.DEBUG)
-    handle = DurableStream(through.replace("http://", f"http://us%40er:{SECRET}@"))
+    handle = DurableStream(through.replace("://", f"://us%40er:{SECRET}@"))
     assert handle.head().content_type == "application/json"
     basic = b64encode(f"us@er:{SECRET}".encode()).decode()
     assert proxy.seen[0].headers["authorization"] == f"Basic {basic}"
