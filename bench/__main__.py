@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench import engine, history, idle, listener
 from bench.client import measure as client
-from bench.peers import appends, live, memory, others, reads, servers, streams
+from bench.peers import appends, cold, live, memory, others, reads, servers, streams
 from bench.plot import plot
 from bench.rounds import Row, machine, plain
 
@@ -21,6 +21,7 @@ SECTIONS: dict[str, Callable[..., list[Row]]] = {
     "latency": appends.latency,
     "h2": appends.http2,
     "reads": reads.measure,
+    "cold": cold.measure,
     "live": live.measure,
     "memory": memory.measure,
     "streams": streams.measure,

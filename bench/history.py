@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from bench.rounds import Contender, Goal, Row, Sample, UnmeasuredError, interleaved
+from bench.rounds import Contender, Goal, Row, Sample, UnmeasuredError, interleaved, uncached
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ("history", "history_memory", "checkpoint_stall")
@@ -38,14 +38,6 @@ def afresh(directory: Path) -> Path:
     shutil.rmtree(directory, ignore_errors=True)
     os.sync()
     return directory
-
-
-def uncached(*directories: Path) -> None:
-    """Has the kernel forget what it keeps of the files in these directories."""
-    os.sync()
-    for file in (file for directory in directories for file in directory.iterdir()):
-        with file.open("rb") as opened:
-            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sample(seen: dict[str, float], value: str) -> Sample:

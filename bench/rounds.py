@@ -187,3 +187,12 @@ def machine() -> dict[str, str]:
 
 def plain(rows: list[Row]) -> list[dict[str, object]]:
     return [asdict(row) for row in rows]
+
+
+def uncached(*directories: Path) -> None:
+    """Has the kernel forget what it keeps of the files in these directories."""
+    os.sync()
+    for file in (file for directory in directories for file in directory.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
