@@ -1,10 +1,18 @@
-"""The commands against the reference server: nothing in them is for ours alone, but `list`."""
+"""The commands against the reference server (nothing in them is for ours alone, but `list`), and in ours' other cells.
 
+All other tests here run at the native listener over HTTP/1.1. Over https the commands speak HTTP/2, but for `list`
+and `bench`.
+"""
+
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from durastream.testing import LocalServer
+from support.cells import Authority
 
 from .conftest import Run
 
@@ -25,6 +33,22 @@ def reference() -> Iterator[str]:
 
 
 def test_every_command_works_with_the_reference_server(run: Run, reference: str) -> None:
+    every_command(run, reference)
+
+
+@pytest.mark.parametrize(
+    ("listener", "version"), [("native", "2"), ("hypercorn", "1.1"), ("hypercorn", "2")]
+)
+def test_every_command_works_in_every_cell(
+    run: Run, tmp_path: Path, authority: Authority, listener: str, version: str
+) -> None:
+    flags = ("--listener", listener, "--access-log", "full", "--long-poll-timeout", "2")
+    with LocalServer(tmp_path, (*flags, *(authority.flags if version == "2" else ()))) as server:
+        every_command(run, server.url)
+    assert set(re.findall(r" target=\S+ version=(\S+)", server.log)) == {version}
+
+
+def every_command(run: Run, reference: str) -> None:
     at = ("--url", reference)
     assert run("create", "orders", "--json", *at).status == 0
     assert run("create", "orders", "--content-type", "text/plain", *at).status == 4

@@ -30,6 +30,8 @@ WAYS = (
     ("asyncio", "hypercorn", "HTTP/2"),
 )
 CELLS = tuple(("", listener, version) for listener in LISTENERS for version in SPOKEN)
+ONLY_NATIVE = pytest.mark.parametrize("listener", ["native"])
+"""For tests of what a program loads and how it ends: every listener answers them alike."""
 _names = itertools.count()
 
 

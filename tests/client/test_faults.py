@@ -114,7 +114,7 @@ class TestCatchingUp:
         messages = [{"n": n, "of": [{"n": 1}, {"n": n}]} for n in range(12)]
         body = json.dumps(messages, separators=(",", ":")).encode()
         room.create("application/json", body)
-        for cut in range(1, len(body), 7):
+        for cut in range(1, len(body), 13):
             proxy.inject(Fault(cut_after=cut))
             proxy.inject(Fault(cut_after=len(body) - cut))
             async with face.read(through) as response:
@@ -123,7 +123,7 @@ class TestCatchingUp:
                     got.append(message)
                     assert (response.offset == "-1") == (len(got) < len(messages))
             assert got == messages
-        assert len(proxy.seen) == 3 * len(range(1, len(body), 7))
+        assert len(proxy.seen) == 3 * len(range(1, len(body), 13))
 
     async def test_a_beginning_trimmed_while_it_is_read_is_told(
         self, face: Face, room: Room, through: str, proxy: Proxy

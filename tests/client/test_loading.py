@@ -13,7 +13,7 @@ import durastream.client
 from support.cells import ONLY_HTTP1
 from support.server import Server
 
-from .conftest import Room
+from .conftest import ONLY_NATIVE, Room
 
 THREADS = """
 import json, sys
@@ -64,6 +64,7 @@ def ran(program: str, *arguments: str, **changes: str) -> str:
     return done.stdout
 
 
+@ONLY_NATIVE
 @ONLY_HTTP1
 def test_threads_load_neither_the_twins_for_loops_nor_certificates(room: Room) -> None:
     modules, certificates = json.loads(ran(THREADS, room.create()))
@@ -71,6 +72,7 @@ def test_threads_load_neither_the_twins_for_loops_nor_certificates(room: Room) -
     assert certificates == 0
 
 
+@ONLY_NATIVE
 @ONLY_HTTP1
 @pytest.mark.parametrize("command", ["head", "read", "write", "list"])
 def test_a_command_loads_no_event_loop_and_no_certificates(room: Room, command: str) -> None:

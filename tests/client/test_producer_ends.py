@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-from .conftest import Room
+from .conftest import ONLY_NATIVE, Room
+
+# About the end of a process, whatever it talks to.
+pytestmark = ONLY_NATIVE
 
 ENDS = {
     "the block": "pass",
