@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -114,6 +115,17 @@ class Metrics(Collector):
             yield GaugeMetricFamily(PREFIX + name, text, value=getattr(stats, attribute) * factor)
         for name, attribute, factor, text in COUNTERS:
             yield CounterMetricFamily(PREFIX + name, text, value=getattr(stats, attribute) * factor)
+        yield GaugeMetricFamily(
+            PREFIX + "write_amplification_ratio",
+            "Bytes written for every byte of log, the log included.",
+            value=stats.write_amplification,
+        )
+        space = stats.space_amplification
+        yield GaugeMetricFamily(
+            PREFIX + "space_amplification_ratio",
+            "Bytes of sealed files for every estimated live payload byte in them.",
+            value=math.nan if space is None else space,
+        )
         payloads = CounterMetricFamily(
             PREFIX + "payload_reads", "Payloads read, by where they were.", labels=["source"]
         )

@@ -9,6 +9,21 @@ import pytest
 from durastream import LogEngine
 from tools.conftest import Command, content, flip, grown
 
+LOOK = """
+import os, sys
+from durastream.cli import main
+if os.geteuid() == 0:  # whom no mode keeps from writing; beforehand, what Python loads late
+    main([sys.argv[1], "."])
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+try:
+    open("LOCK", "r+")
+    sys.exit("it can be written")
+except PermissionError:
+    sys.exit(main([sys.argv[1], "."]))
+"""
+
 
 def frames(command: Command, directory: Path) -> list[dict[str, object]]:
     return [line for line in command("dump", directory, "--json").lines() if "lsn" in line]
@@ -89,9 +104,42 @@ def test_stats_tell_what_is_there(directory: Path, command: Command) -> None:
     assert "streams:" in command("stats", directory).out
 
 
+def test_stats_tell_how_much_disk_a_byte_of_payload_takes(
+    directory: Path, tmp_path: Path, command: Command
+) -> None:
+    figures = command("stats", directory, "--json").json()
+    times = figures["disk_bytes"] / figures["payload_bytes"]
+    assert figures["disk_amplification"] == pytest.approx(times)
+    assert f", {times:.3g} times the payload" in command("stats", directory).out
+    empty = tmp_path / "empty"
+    with LogEngine(empty, segment_bytes=64 << 10) as log:
+        log.create("a")
+    assert command("stats", empty, "--json").json()["disk_amplification"] is None
+
+
+def test_a_dump_of_a_stream_that_is_not_there_is_an_error(
+    directory: Path, command: Command
+) -> None:
+    for arguments in (["--stream", "nope"], ["--stream", "77"]):
+        done = command("dump", directory, *arguments)
+        assert (done.status, done.out) == (4, "")
+        assert f"nothing of a stream '{arguments[1]}'" in done.err
+    end = command("stats", directory, "--json").json()["end"]
+    behind = command("dump", directory, "--stream", "orders", "--from", str(end))
+    assert behind.status == 4
+    assert f"from LSN {end} on" in behind.err
+    assert command("dump", directory, "--stream", "orders").status == 0
+
+
+def test_a_log_address_that_is_none_is_named(directory: Path, command: Command) -> None:
+    for wrong in ("x", "-1", str(1 << 64)):
+        done = command("dump", directory, f"--from={wrong}")
+        assert done.status == 2
+        assert f"'{wrong}' is not a log address" in done.err
+
+
 def test_wrong_usage_says_so(directory: Path, command: Command) -> None:
     assert command("check").status == 2
-    assert command("dump", directory, "--from", "x").status == 2
     assert command("repair", directory).status == 2
 
 
@@ -107,6 +155,44 @@ def test_a_reader_that_goes_away_leaves_no_traceback(directory: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(30) in (0, -13)
+
+
+def test_compacting_prepares_nothing_large_and_tells_what_the_log_takes(
+    tmp_path: Path, command: Command
+) -> None:
+    path = tmp_path / "log"
+    with LogEngine(path) as log:  # with the segments that it has by itself
+        log.create("a", body=b"x" * 100_000)
+    done = command("compact", path, "--json")
+    assert done.status == 0
+    figures = done.json()
+    # The segment in use stays, as long as nothing follows it; what keeps space back is small.
+    assert figures["before_bytes"] > 96 << 20
+    assert figures["after_bytes"] < 67 << 20
+    assert 64 << 20 < figures["log_bytes"] < figures["after_bytes"]
+    assert "of it the log's own" in command("compact", path).out
+    assert command("check", path).status == 0
+    with LogEngine(path) as log:
+        assert bytes(log.read("a")) == b"x" * 100_000
+        log.append("a", b"y")
+    assert command("check", path).status == 0
+
+
+def test_who_may_only_read_a_directory_can_look_at_it(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.chmod(0o444)
+    directory.chmod(0o555)
+    for tool in ("check", "stats", "dump"):
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK, tool],
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), tool
+    directory.chmod(0o755)
 
 
 def test_compaction_gives_up_what_nobody_can_read(directory: Path, command: Command) -> None:

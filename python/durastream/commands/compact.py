@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
 NAME = "compact"
-SEGMENT_BYTES = 64 << 20
-"""The engine's default."""
+SEGMENT_BYTES = 1 << 20
+"""What is written meanwhile is little, and a start with larger segments prepares one itself."""
 HELP = "give up what nobody can read any more"
 DESCRIPTION = (
     "Open a data directory, write its whole log into sealed files, merge these without what was deleted, has "
@@ -39,19 +39,21 @@ def run(given: argparse.Namespace) -> int:
     if found["in_use_by"] is not None:
         text = f"{directory} is in use by {found['in_use_by']}; the server compacts by itself"
         raise errors.DirectoryInUse(text, str(directory), found["in_use_by"])
-    # Segments as large as those that are there: otherwise a large one would be prepared for nothing.
+    # No larger than those that are there: what is prepared stays beside the data.
     largest = max((segment["bytes"] for segment in found["segments"]), default=SEGMENT_BYTES)
     before = disk_bytes(directory)
     with LogEngine(directory, segment_bytes=max(LEAST_SEGMENT, min(largest, SEGMENT_BYTES))) as log:
         log.compact()
         checkpoint = log.stats().checkpoint_lsn
     removed = _native.sweep(directory)
-    after = disk_bytes(directory)
+    after, own = disk_bytes(directory), disk_bytes(directory, ("*.wal", "BALLAST"))
     if given.json:
-        figures = {"before_bytes": before, "after_bytes": after, "checkpoint": checkpoint}
+        figures = {"before_bytes": before, "after_bytes": after, "log_bytes": own}
+        figures["checkpoint"] = checkpoint
         out_json({**figures, "removed": removed})
     else:
         out(
-            f"{directory}: {size(before)} before, {size(after)} after; checkpoint at LSN {checkpoint}"
+            f"{directory}: {size(before)} before, {size(after)} after, {size(own)} of it the log's own "
+            f"(segments, space kept back); checkpoint at LSN {checkpoint}"
         )
     return SOUND

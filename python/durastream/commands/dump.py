@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from durastream import _native
-from durastream.commands.report import DAMAGED, SOUND, fault_text, out, out_json, plural
+from durastream.commands.report import (
+    DAMAGED,
+    NO_STREAM,
+    SOUND,
+    fault_text,
+    out,
+    out_json,
+    plural,
+    warn,
+)
 
 if TYPE_CHECKING:
-    import argparse
-
     from durastream._shapes import Extent, Fault, Frame
 
 NAME = "dump"
@@ -49,16 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _lsn(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) >= 1 << 64:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a log address; give a whole number below 2^64"
+        )
     return int(text)
 
 
 def run(given: argparse.Namespace) -> int:
     """Dump; the exit status."""
-    damaged = False
+    damaged = found = False
 
     def see(item: Extent | Frame | Fault) -> None:
-        nonlocal damaged
+        nonlocal damaged, found
         if "harmless" in item:
             fault = cast("Fault", item)
             damaged = damaged or not fault["harmless"]
@@ -69,6 +79,7 @@ def run(given: argparse.Namespace) -> int:
             return
         if given.stream is not None and given.stream not in (str(item["stream"]), item["path"]):
             return
+        found = True
         if "events" in item:
             extent = cast("Extent", item)
             if given.json:
@@ -83,6 +94,10 @@ def run(given: argparse.Namespace) -> int:
             out(frame_text(frame, whole=given.payload))
 
     _native.dump(given.dir, given.start, see)
+    if given.stream is not None and not found:
+        behind = f" from LSN {given.start} on" if given.start else ""
+        warn(f"nothing of a stream {given.stream!r} is in {given.dir}{behind}")
+        return DAMAGED if damaged else NO_STREAM
     return DAMAGED if damaged else SOUND
 
 

@@ -14,6 +14,7 @@ DAMAGED: Final = 1
 BAD_USAGE: Final = 2
 IN_USE: Final = 3
 NO_LOG: Final = 4
+NO_STREAM: Final = 4
 NOT_REPAIRABLE: Final = 5
 FAILED: Final = 4
 """The operating system refused something."""

@@ -10,6 +10,7 @@ from durastream.commands.report import DAMAGED, SOUND, fault_text, out, out_json
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
 NAME = "stats"
 HELP = "say what is in a data directory, and how long a start would take"
@@ -33,10 +34,13 @@ def run(given: argparse.Namespace) -> int:
     found = _native.examine(given.dir, False)
     held = found["in_use_by"] is not None
     on_disk = disk_bytes(Path(given.dir))
+    payload = found["payload_bytes"]
+    amplification = on_disk / payload if payload else None
     # What is read while it is written need not fit together.
     damaged = found["damaged"] and not held
     if given.json:
-        out_json({**found, "damaged": damaged, "disk_bytes": on_disk})
+        more = {"disk_bytes": on_disk, "disk_amplification": amplification}
+        out_json({**found, "damaged": damaged, **more})
         return DAMAGED if damaged else SOUND
     if held:
         warn(f"{given.dir} is in use by {found['in_use_by']}; the figures are of a moment")
@@ -46,8 +50,9 @@ def run(given: argparse.Namespace) -> int:
     rows = {
         "streams": f"{found['streams']:,}",
         "events": f"{found['events']:,}",
-        "payload": size(found["payload_bytes"]),
-        "on disk": size(on_disk),
+        "payload": size(payload),
+        "on disk": size(on_disk)
+        + (f", {amplification:.3g} times the payload" if amplification else ""),
         "segments": f"{plural(len(found['segments']), 'segment')} in use, {found['reserves']} prepared",
         "sealed": f"{plural(len(found['sealed_files']), 'file')}, "
         f"{size(sum(file['bytes'] for file in found['sealed_files']))}, up to LSN {found['sealed']}",
@@ -64,7 +69,8 @@ def run(given: argparse.Namespace) -> int:
     return DAMAGED if damaged else SOUND
 
 
-def disk_bytes(directory: Path) -> int:
-    """Bytes that the files of a directory take, holes not counted."""
-    files = [file.stat() for file in directory.rglob("*") if file.is_file()]
+def disk_bytes(directory: Path, patterns: Iterable[str] = ("*",)) -> int:
+    """Bytes that the files of a directory take, those of some names or all, holes not counted."""
+    found = (file for pattern in patterns for file in directory.rglob(pattern))
+    files = [file.stat() for file in found if file.is_file()]
     return sum(file.st_blocks * 512 for file in files)

@@ -14,7 +14,7 @@ use crate::moment::span;
 use crate::varint::{Input, Malformed, put};
 
 pub(crate) use ledger::{Goal, Ledger};
-pub(crate) use queue::Queue;
+pub(crate) use queue::{Cause, Queue};
 
 /// Into how many parts a limit is divided: what is remembered of a stream, and how far it may lag.
 const PARTS: u64 = 64;

@@ -1,13 +1,15 @@
 //! Enforcing retention: what the reaper finds beyond a stream's limits, it trims like anybody else.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use durastream_storage::{PushError, ReadError};
+use durastream_storage::{CommitError, PushError, ReadError};
 
 use crate::core::Inner;
 use crate::engine::Shared;
 use crate::event::Event;
 use crate::moment::Millis;
-use crate::retention::{Goal, Ledger};
+use crate::retention::{Cause, Goal, Ledger};
 use crate::sealed::Finder;
 use crate::span::{Held, holding};
 use crate::state::State;
@@ -19,16 +21,22 @@ const BATCH: usize = 256;
 
 impl Shared {
     /// Trims every stream to its retention. A stream whose trim fails is tried again the next time; how many these are is
-    /// told when it becomes so, not every time.
+    /// told of each cause when it begins, not every time.
     pub(crate) fn enforce_retention(&self) {
-        let mut failed = Failed::default();
+        let mut failed = Failed::new();
         self.trim_all(&mut failed);
-        let Failed { streams, first } = failed;
-        let had_failed = {
+        let before = {
+            let failing = failed.keys().cloned().collect();
             let queue = &mut self.core.lock().state.excess;
-            std::mem::replace(&mut queue.had_failed, first.is_some())
+            std::mem::replace(&mut queue.failing, failing)
         };
-        if let Some((stream, error)) = first.filter(|_| !had_failed) {
+        failed.retain(|cause, _| !before.contains(cause));
+        for Failure {
+            streams,
+            stream,
+            error,
+        } in failed.into_values()
+        {
             tracing::warn!(streams, stream, %error, "streams could not be trimmed to their retention; it is tried again");
         }
     }
@@ -65,15 +73,19 @@ impl Shared {
                 // What age and number say needs no reading.
                 let (floor, unread) = match floor {
                     Ok(floor) => (floor, None),
-                    Err(error) => (goal.floor, Some(error.to_string())),
+                    Err(error) => (goal.floor, Some((unreadable(&error), error.to_string()))),
                 };
                 let done = inner.trim_to(self, goal, floor, &mut wakes);
                 trimmed |= *done.as_ref().unwrap_or(&false);
-                let refused = done.err().map(|error| error.to_string());
-                if let Some(error) = refused.or(unread) {
+                let refused = done.err().map(|error| (refused(&error), error.to_string()));
+                if let Some((cause, error)) = refused.or(unread) {
                     inner.state.excess.again(goal.id);
-                    failed.streams += 1;
-                    failed.first.get_or_insert((goal.id, error));
+                    let failure = failed.entry(cause).or_insert(Failure {
+                        streams: 0,
+                        stream: goal.id,
+                        error,
+                    });
+                    failure.streams += 1;
                 }
             }
         }
@@ -113,11 +125,31 @@ impl Shared {
     }
 }
 
-/// Streams that could not be trimmed, and the first of them with the reason.
-#[derive(Default)]
-struct Failed {
+/// Streams that could not be trimmed, by what they have in common.
+type Failed = BTreeMap<Cause, Failure>;
+
+/// How many these are, and the first of them with the reason.
+struct Failure {
     streams: u64,
-    first: Option<(u64, String)>,
+    stream: u64,
+    error: String,
+}
+
+fn unreadable(error: &ReadError) -> Cause {
+    match error {
+        ReadError::Damaged { file, .. } | ReadError::Io { file, .. } => {
+            Cause::Unreadable(file.clone())
+        }
+        _ => Cause::Other,
+    }
+}
+
+fn refused(error: &PushError) -> Cause {
+    match error {
+        PushError::Commit(CommitError::StorageFull { .. }) => Cause::Full,
+        PushError::Overloaded { .. } => Cause::Overloaded,
+        _ => Cause::Other,
+    }
 }
 
 impl State {

@@ -147,6 +147,21 @@ impl Reserves {
         ready.remove(index)
     }
 
+    /// The numbers of those that are longer than segments are to be: of a session with larger ones, or for a frame that
+    /// did not come.
+    pub(crate) fn oversized(&self) -> Vec<u64> {
+        let ready = self.ready.lock();
+        let oversized = ready.iter().map(|reserve| reserve.birth);
+        let oversized = oversized.filter(|birth| birth.bytes > self.segment_bytes);
+        oversized.map(|birth| birth.number).collect()
+    }
+
+    /// Forgets those with these numbers, which the manifest does not list any more.
+    pub(crate) fn forget(&self, numbers: &[u64]) {
+        let mut ready = self.ready.lock();
+        ready.retain(|reserve| !numbers.contains(&reserve.birth.number));
+    }
+
     /// Gives one back that was not used after all.
     pub(crate) fn give_back(&self, reserve: Reserve) {
         self.ready.lock().push_front(reserve);

@@ -134,6 +134,39 @@ fn a_frame_that_is_not_the_one_asked_for_is_damage() {
 }
 
 #[test]
+fn a_prepared_segment_that_is_longer_than_segments_are_to_be_is_given_up_at_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let sizes = || {
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let files = files.map(|entry| entry.unwrap().path());
+        let segments = files.filter(|path| path.extension().is_some_and(|it| it == "wal"));
+        let mut sizes: Vec<u64> = segments.map(|it| it.metadata().unwrap().len()).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    let mut large = small();
+    large.segment_bytes = 1 << 20;
+    open_with(os(), dir.path(), large)
+        .unwrap()
+        .store
+        .close()
+        .unwrap();
+    // The small one is for a full disk.
+    assert_eq!(sizes(), [256 << 10, 1 << 20]);
+    let mut tiny = small();
+    tiny.segment_bytes = 64 << 10;
+    let again = open_with(os(), dir.path(), tiny.clone()).unwrap();
+    assert_eq!(sizes(), [32 << 10, 64 << 10]);
+    let wanted = fill(&again.store).len();
+    again.store.close().unwrap();
+    drop(again);
+    assert_eq!(
+        open_with(os(), dir.path(), tiny).unwrap().seen.len(),
+        wanted
+    );
+}
+
+#[test]
 fn every_durability_survives_the_death_of_the_process() {
     for durability in [
         Durability::Sync,

@@ -1,11 +1,25 @@
 //! Which streams the reaper is to look at.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 
 use rustc_hash::FxBuildHasher;
 
 use crate::moment::Millis;
 use crate::stream::Stream;
+
+/// Why streams cannot be trimmed: what they have in common, so that it is told once.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cause {
+    /// Something in this file cannot be read.
+    Unreadable(PathBuf),
+    /// The disk is full.
+    Full,
+    /// Too much waits to be committed.
+    Overloaded,
+    /// Something else: the log takes nothing, say.
+    Other,
+}
 
 /// Streams that may have something to trim, so that nobody must look at all of them.
 #[derive(Debug, Default)]
@@ -14,8 +28,8 @@ pub(crate) struct Queue {
     over: HashSet<u64, FxBuildHasher>,
     /// Too old from the given time on, or later.
     ages: BTreeSet<(Millis, u64)>,
-    /// Whether some could not be trimmed when that was last tried.
-    pub(crate) had_failed: bool,
+    /// Why some could not be trimmed when that was last tried. All of it was told.
+    pub(crate) failing: BTreeSet<Cause>,
 }
 
 impl Queue {

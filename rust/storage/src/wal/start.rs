@@ -14,7 +14,8 @@ impl FileWal {
     /// Makes ready to append behind what was replayed: the session begins in the manifest, and there
     /// is a reserve.
     ///
-    /// Segments that hold nothing are given up, so that no two begin at the same LSN.
+    /// Segments that hold nothing are given up, so that no two begin at the same LSN; so are prepared ones that are
+    /// longer than they are to be.
     ///
     /// Of segments that an earlier session gave up, those numbered `hurt` are kept aside for people.
     pub(crate) fn start(&self, found: &Replayed, hurt: &BTreeSet<u64>) -> Result<(), OpenError> {
@@ -27,15 +28,16 @@ impl FileWal {
             let empty = segments.extract_if(.., |segment| segment.base >= end);
             empty.map(|segment| segment.birth.number).collect()
         };
+        let oversized = self.reserves.oversized();
         let begun = self.manifest.change(|manifest| {
             manifest.clean = false;
-            manifest
-                .segments
-                .retain(|entry| !empty.contains(&entry.number));
+            manifest.segments.retain(|entry| {
+                !empty.contains(&entry.number) && !oversized.contains(&entry.number)
+            });
             self.note_bases(manifest);
         });
         match begun {
-            Ok(()) => {}
+            Ok(()) => self.reserves.forget(&oversized),
             // Nothing to be given up: the old manifest will do until there is space.
             Err(Trouble::Full(failure)) if empty.is_empty() => {
                 tracing::warn!(%failure, "no space left; reads go on");
