@@ -9,6 +9,7 @@ import pytest
 import trustme
 
 from durastream.client import ConnectionFailed, Retry
+from support.cells import ONLY_HTTP1
 from support.server import Server
 
 from .conftest import Room
@@ -66,6 +67,7 @@ async def test_http_spoken_to_a_server_of_tls(face: Face, behind_tls: str, way: 
     assert "if it speaks TLS, its URL begins with https://" in told
 
 
+@ONLY_HTTP1
 @pytest.mark.parametrize("way", ["read", "append", "produce"])
 async def test_tls_spoken_to_a_server_of_http(face: Face, room: Room, way: str) -> None:
     told = await refused(face, room.url.replace("http://", "https://"), way)
