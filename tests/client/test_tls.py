@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 import trustme
 
-from durastream.client import ConnectionFailed, Retry
-from support.cells import ONLY_HTTP1
+from durastream.client import BadRequest, ConnectionFailed, Retry
+from durastream.client.core import clients
 from support.server import Server
 
-from .conftest import Room
 from .faces import Face
 
 pytestmark = pytest.mark.anyio
@@ -28,6 +27,14 @@ def behind_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     both = str(directory / "both.pem")
     trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(Path(both))
     server = Server(directory / "data", ("--tls-cert", both, "--tls-key", both))
+    server.start()
+    yield f"{server.url}/v1/stream/x"
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def without_tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = Server(tmp_path_factory.mktemp("plain") / "data")
     server.start()
     yield f"{server.url}/v1/stream/x"
     server.kill()
@@ -67,8 +74,20 @@ async def test_http_spoken_to_a_server_of_tls(face: Face, behind_tls: str, way: 
     assert "if it speaks TLS, its URL begins with https://" in told
 
 
-@ONLY_HTTP1
 @pytest.mark.parametrize("way", ["read", "append", "produce"])
-async def test_tls_spoken_to_a_server_of_http(face: Face, room: Room, way: str) -> None:
-    told = await refused(face, room.url.replace("http://", "https://"), way)
+async def test_tls_spoken_to_a_server_of_http(face: Face, without_tls: str, way: str) -> None:
+    told = await refused(face, without_tls.replace("http://", "https://"), way)
     assert "it does not speak TLS: its URL begins with http://" in told
+
+
+@pytest.mark.parametrize("way", ["read", "append", "produce"])
+async def test_certificates_that_cannot_be_loaded(
+    face: Face, behind_tls: str, way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere.pem"))
+    clients._certificates.cache_clear()
+    try:
+        with pytest.raises(BadRequest, match=r"SSL_CERT_FILE=.*nowhere\.pem"):
+            await use(face, behind_tls, way)
+    finally:
+        clients._certificates.cache_clear()

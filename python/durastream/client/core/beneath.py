@@ -174,6 +174,11 @@ def socket_of(client: httpx.Client, mark: object) -> socket.socket | None:
     return None
 
 
+def context_of(client: httpx.Client | httpx.AsyncClient) -> object:
+    """What the client does TLS with; `None` where that is unknown."""
+    return getattr(getattr(client._transport, "_pool", None), "_ssl_context", None)
+
+
 def retire(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> bool:
     """Take no new requests on the HTTP/2 connections to this origin; whether there are any.
 

@@ -44,6 +44,8 @@ _NO_TLS = frozenset(
 """What OpenSSL's versions say of bytes that are no TLS."""
 _CONTROL_CHARACTER = "illegal request line"
 """What h11 says of an answer that begins with one, as an alert of TLS does."""
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that say where httpx has its certificates from."""
 _SENDABLE = re.compile(r"[!-~](?:[\t -~]*[!-~])?")
 _OWN_PARAMS = frozenset({"offset", "live", "cursor"})
 
@@ -69,7 +71,13 @@ def _digest(value: str) -> str:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    return httpx.create_ssl_context()
+    """Raises BadRequest."""
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        named = [name for name in _CERTIFICATES if os.environ.get(name)]
+        where = " or ".join(f"{name}={os.environ[name]}" for name in named) or "the usual place"
+        raise BadRequest(f"no certificates can be loaded from {where}: {error}") from error
 
 
 class Trusting(ssl.SSLContext):
@@ -142,6 +150,8 @@ def build(
         content=request.content,
         timeout=timeout,
     )
+    if built.url.scheme == "https" and beneath.context_of(client) is trusting():
+        _certificates()  # before there is a connection that nobody would close
     if request.secret:
         built.url = QuietURL(built.url)
     return built
