@@ -169,12 +169,14 @@ class StreamInfo:
     """A stream's description, as readers see it."""
 
     @property
-    def path(self) -> str: ...
+    def path(self) -> str:
+        """Where it is."""
     @property
     def id(self) -> int:
         """Never-reused number of the stream."""
     @property
-    def content_type(self) -> str: ...
+    def content_type(self) -> str:
+        """What it holds, as it was created."""
     @property
     def tail(self) -> Offset:
         """The end."""
@@ -182,7 +184,8 @@ class StreamInfo:
     def floor(self) -> Offset:
         """The earliest readable offset (beyond the start after a trim)."""
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> bool:
+        """Nothing is appended any more."""
     @property
     def ttl(self) -> timedelta | None:
         """Ends this long after its last use."""
@@ -204,9 +207,11 @@ class CreateResult:
     """What a creation made, or found (`created` is false)."""
 
     @property
-    def created(self) -> bool: ...
+    def created(self) -> bool:
+        """False when it was there already, with this configuration."""
     @property
-    def info(self) -> StreamInfo: ...
+    def info(self) -> StreamInfo:
+        """The stream."""
     def __eq__(self, other: object, /) -> bool: ...
     def __ne__(self, other: object, /) -> bool: ...
     __hash__: ClassVar[None]  # type: ignore[assignment]
@@ -216,9 +221,11 @@ class ListPage:
     """One page of a listing; `cursor` is for the next one, `None` at the end."""
 
     @property
-    def streams(self) -> list[StreamInfo]: ...
+    def streams(self) -> list[StreamInfo]:
+        """In the order of their paths."""
     @property
-    def cursor(self) -> str | None: ...
+    def cursor(self) -> str | None:
+        """Where the next page begins; `None`: there is none."""
 
 @final
 class RecoveryReport:

@@ -20,6 +20,17 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(durastream, name))
 
 
+@pytest.mark.parametrize(
+    "name",
+    [name for name in durastream.__all__ if inspect.isclass(getattr(durastream, name))],
+)
+def test_every_attribute_of_an_answer_has_a_docstring(name: str) -> None:
+    """As `help` shows it; the stubs are for type checkers."""
+    for attribute, value in vars(getattr(durastream, name)).items():
+        if inspect.isgetsetdescriptor(value) and not attribute.startswith("__"):
+            assert value.__doc__, attribute
+
+
 def test_the_twins_have_the_same_methods_and_arguments() -> None:
     def public(cls: type) -> dict[str, object]:
         return {name: value for name, value in vars(cls).items() if not name.startswith("_")}

@@ -41,17 +41,20 @@ impl Retention {
         }))
     }
 
+    /// The newest appends that have at most so many wire bytes together, but at least the last one.
     #[getter]
     fn max_bytes(&self) -> Option<u64> {
         self.0.max_bytes
     }
 
+    /// Appends younger than this, in whole milliseconds (given as seconds or timedelta).
     #[getter]
     fn max_age<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDelta>>> {
         let age = self.0.max_age.map(|age| age.into_pyobject(py));
         age.transpose()
     }
 
+    /// The newest so many appends.
     #[getter]
     fn max_events(&self) -> Option<u64> {
         self.0.max_events

@@ -9,8 +9,11 @@ use pyo3::prelude::*;
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Distribution {
+    /// Largest value of each bucket but the last, which has no bound.
     bounds: Vec<u64>,
+    /// Values in each bucket alone.
     counts: Vec<u64>,
+    /// All values together.
     sum: u64,
 }
 
@@ -36,51 +39,97 @@ impl Distribution {
 #[pyclass(frozen, get_all, module = "durastream._native")]
 #[derive(Debug, Clone)]
 pub(crate) struct Stats {
+    /// Streams now, soft-deleted ones included.
     streams: u64,
+    /// Soft-deleted streams now.
     soft_deleted: u64,
+    /// Appends accepted, closes included.
     appends: u64,
+    /// Payload bytes accepted.
     append_bytes: u64,
+    /// Appends that were duplicates.
     duplicates: u64,
+    /// Appends and creations refused.
     refusals: u64,
+    /// Pages given.
     reads: u64,
+    /// Payload bytes given.
     read_bytes: u64,
+    /// Watches registered now.
     watches: u64,
+    /// Streams removed because they had expired.
     expired: u64,
+    /// Trims that a retention asked for.
     retention_trims: u64,
+    /// Commit groups written.
     groups: u64,
+    /// Frames written.
     frames: u64,
+    /// Bytes written to the log, headers included.
     log_bytes: u64,
+    /// Syncs made.
     syncs: u64,
+    /// Nanoseconds spent in them.
     sync_nanos: u64,
+    /// Nanoseconds of each sync.
     sync_times: Distribution,
+    /// Frames of each commit group.
     group_frames: Distribution,
+    /// Bytes of each commit group in the log.
     group_bytes: Distribution,
+    /// Bytes waiting to be committed now.
     pending_bytes: u64,
+    /// Bytes kept for reads now.
     hot_bytes: u64,
+    /// Log segments in use now.
     segments: u64,
+    /// Segments that were reused instead of created.
     recycled: u64,
+    /// Checkpoints written.
     checkpoints: u64,
+    /// Log address of the newest checkpoint.
     checkpoint_lsn: u64,
+    /// Log address below which everything is acknowledged.
     durable_lsn: u64,
+    /// Log address behind everything decided.
     end_lsn: u64,
+    /// Everything below is in sealed files, or was dead.
     sealed_lsn: u64,
+    /// Sealed files now.
     sealed_files: u64,
+    /// Their bytes.
     sealed_bytes: u64,
+    /// Payload bytes in them that were alive when last asked: an estimate.
     sealed_live_bytes: u64,
+    /// Sealed files in which something did not verify; what is alive there is refused.
     sealed_files_damaged: u64,
+    /// Payload bytes that were damaged before they were sealed and that readers may ask for: refused.
     lost_bytes: u64,
+    /// Full segments that wait to be sealed now.
     sealing_backlog: u64,
+    /// Why sealing stands still, when it does.
     sealing_halted: Option<String>,
+    /// Nanoseconds by which commits were delayed because sealing fell behind.
     slowed_nanos: u64,
+    /// Bytes written by sealing.
     sealed_written_bytes: u64,
+    /// Compactions done.
     compactions: u64,
+    /// Bytes written by compaction.
     compacted_bytes: u64,
+    /// Blocks of sealed files verified.
     blocks_verified: u64,
+    /// Payloads read from memory.
     reads_hot: u64,
+    /// Payloads read from files.
     reads_cold: u64,
+    /// Bytes of checkpoints written.
     checkpoint_bytes: u64,
+    /// Why appends are refused for want of space, while they are.
     storage_full: Option<String>,
+    /// Bytes written for every byte of log, the log itself included; 0 before the first.
     write_amplification: f64,
+    /// Bytes of sealed files for every payload byte in them that can still be read: an estimate.
     space_amplification: Option<f64>,
 }
 
@@ -155,14 +204,23 @@ impl Stats {
 #[pyclass(frozen, get_all, module = "durastream._native")]
 #[derive(Debug, Clone)]
 pub(crate) struct ListenerStats {
+    /// Connections open now.
     connections: u64,
+    /// Connections accepted.
     accepted: u64,
+    /// Of them, those over the limit.
     refused: u64,
+    /// Bytes of request bodies being received now.
     upload_bytes: u64,
+    /// Bytes of request bodies received.
     received_bytes: u64,
+    /// Bytes of answers' bodies sent.
     sent_bytes: u64,
+    /// Live reads that wait with others for the same, less the watches in `Stats.watches` for them.
     sharing: i64,
+    /// Nanoseconds from a request's head to its answer's, by operation.
     answer_times: Vec<(&'static str, Distribution)>,
+    /// Answers by status.
     statuses: Vec<(u16, u64)>,
 }
 

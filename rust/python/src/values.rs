@@ -13,10 +13,15 @@ use crate::retention::Retention;
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AppendResult {
+    /// Where it begins; the tail for a duplicate or a mere close.
     offset: Offset,
+    /// The end of this very append; the tail for a duplicate.
     next_offset: Offset,
+    /// Seen before: nothing was stored.
     duplicate: bool,
+    /// Whether the stream is closed behind it.
     closed: bool,
+    /// Epoch and highest accepted sequence number of the producer, when one was named.
     producer: Option<(u64, u64)>,
 }
 
@@ -49,15 +54,25 @@ impl AppendResult {
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StreamInfo {
+    /// Where it is.
     path: String,
+    /// Never-reused number of the stream.
     id: u64,
+    /// What it holds, as it was created.
     content_type: String,
+    /// The end.
     tail: Offset,
+    /// The earliest readable offset (beyond the start after a trim).
     floor: Offset,
+    /// Nothing is appended any more.
     closed: bool,
+    /// Ends this long after its last use.
     ttl: Option<Duration>,
+    /// Ends then (UTC).
     expires_at: Option<SystemTime>,
+    /// Creation time (UTC).
     created_at: SystemTime,
+    /// How much of it is kept; `None`: everything.
     retention: Option<Retention>,
 }
 
@@ -100,7 +115,9 @@ impl StreamInfo {
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct CreateResult {
+    /// False when it was there already, with this configuration.
     created: bool,
+    /// The stream.
     info: StreamInfo,
 }
 
@@ -128,7 +145,9 @@ impl CreateResult {
 #[pyclass(frozen, get_all, module = "durastream._native")]
 #[derive(Debug, Clone)]
 pub(crate) struct ListPage {
+    /// In the order of their paths.
     streams: Vec<StreamInfo>,
+    /// Where the next page begins; `None`: there is none.
     cursor: Option<String>,
 }
 
@@ -145,11 +164,17 @@ impl From<core::Listing> for ListPage {
 #[pyclass(frozen, get_all, eq, module = "durastream._native")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RecoveryReport {
+    /// Log address where replay began: the checkpoint's.
     replay_from: u64,
+    /// Log address where the log ended.
     end: u64,
+    /// Frames replayed.
     frames: u64,
+    /// Bytes of a torn, never acknowledged tail that were copied aside and cut.
     torn_bytes: u64,
+    /// Whether the last session closed the log.
     clean: bool,
+    /// What was wrong with the newest checkpoint, if the one before it had to serve; nothing is lost.
     checkpoint_damage: Option<String>,
 }
 
