@@ -149,7 +149,7 @@ def test_a_body_waits_while_others_of_its_connection_fill_the_link(server: Serve
 
 
 def test_a_body_that_stays_away_is_given_up_whatever_its_neighbours_do(
-    server_factory: ServerFactory,
+    server_factory: ServerFactory, listener: str
 ) -> None:
     server = server_factory("--stall-timeout", "0.1", "--min-body-rate", "100")
     httpx.put(f"{server.url}/v1/stream/a", headers=TEXT, trust_env=False).raise_for_status()
@@ -159,9 +159,36 @@ def test_a_body_that_stays_away_is_given_up_whatever_its_neighbours_do(
         began = time.monotonic()
         send_slowly(client, [coming], 100, 6)
         assert 1 < time.monotonic() - began < 5
-        assert client.resets.keys() == {away}
+        if listener == "native":
+            assert client.statuses[away] == 408
+        else:
+            assert client.resets.keys() == {away}
         client.data(coming, b"y", end=True)
         assert client.wait_status(coming) == 204
+
+
+def test_a_body_that_trickles_in_is_given_up_whatever_its_neighbours_do(
+    server_factory: ServerFactory, listener: str
+) -> None:
+    server = server_factory("--stall-timeout", "0.2", "--min-body-rate", "1000")
+    httpx.put(f"{server.url}/v1/stream/a", headers=TEXT, trust_env=False).raise_for_status()
+    with H2Client.to(server.port) as client:
+        trickling, *sharing = bodies = uploads(client, 11)
+        client.data(trickling, b"x" * 9000)
+        # Each of the others is below the least rate, too, but has its part of what the link takes.
+        began = time.monotonic()
+        while (
+            time.monotonic() - began < 12
+            and not client.resets.keys() | client.statuses.keys() & set(bodies)
+        ):
+            client.data(trickling, b"x")
+            send_slowly(client, sharing, 40, 0.05)
+        assert 3 < time.monotonic() - began < 10
+        assert client.resets.keys() <= {trickling}
+        assert client.statuses.get(trickling) == (408 if listener == "native" else None)
+        for body in sharing:
+            client.data(body, b"y", end=True)
+        assert {client.wait_status(body) for body in sharing} == {204}
 
 
 def test_a_body_that_is_fast_enough_is_taken(server: Server) -> None:

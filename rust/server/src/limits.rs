@@ -53,6 +53,9 @@ impl Default for Limits {
 
 /// For so many times the patience with a silent body its neighbours on a connection may take the link.
 const TURNS: u32 = 20;
+/// What a body has to come with meanwhile is the least rate divided by this. It is a fair part of a link that this many
+/// bodies fill at the least rate, and a hundred at 12.5 KB/s.
+const PART: u32 = 4;
 
 /// How a body has come so far, or all bodies of one connection, and until when more must.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +66,8 @@ pub(crate) struct Pace {
     pub(crate) until: Option<Instant>,
     /// When the last of it came.
     heard: Instant,
+    /// No neighbour makes up for it any longer.
+    sheltered: Instant,
 }
 
 /// When a body is given up if nothing more comes.
@@ -88,6 +93,7 @@ impl Pace {
             received: 0,
             until: (limits.min_body_rate > 0).then(|| now + limits.stall),
             heard: now,
+            sheltered: now + TURNS * limits.stall,
         }
     }
 
@@ -97,23 +103,29 @@ impl Pace {
         self.received += bytes as u64;
         self.heard = now;
         let earned = Duration::from_secs(bytes as u64).checked_div(limits.min_body_rate);
+        let sheltered = now + TURNS * limits.stall;
+        self.sheltered = earned.map_or(sheltered, |earned| {
+            sheltered.min(self.sheltered + PART * earned)
+        });
         if let (Some(until), Some(earned)) = (self.until, earned) {
             self.until = Some((until + earned).min(now + 2 * limits.stall));
         }
     }
 
     /// How long a body is waited for that shares its link with others, `all` of them together. As long as these come fast
-    /// enough as a whole, it is not late: it may be theirs that fill the link. But who has a connection that
-    /// is never silent, such as a proxy, does not keep one that is for ever.
+    /// enough as a whole, it is not late: it may be theirs that fill the link. But it has to have some part of it: who
+    /// keeps a connection busy, or has one that is never silent, such as a proxy, does not hold others on it by a byte
+    /// now and then.
     pub(crate) fn among(&self, all: &Self, limits: &Limits) -> Patience {
-        let turn = self.heard + TURNS * limits.stall;
-        let silent = turn.min(self.heard.max(all.heard) + limits.stall);
-        match self
-            .until
-            .map(|until| until.max(all.until.unwrap_or(until)))
-        {
-            Some(slow) if slow <= silent => Patience::Slow(slow),
-            _ => Patience::Silent(silent),
+        let silent = self.heard.max(all.heard) + limits.stall;
+        let Some(until) = self.until else {
+            return Patience::Silent(silent.min(self.sheltered));
+        };
+        let slow = until.max(all.until.unwrap_or(until)).min(self.sheltered);
+        if slow <= silent {
+            Patience::Slow(slow)
+        } else {
+            Patience::Silent(silent)
         }
     }
 }
@@ -141,8 +153,9 @@ mod tests {
         assert_eq!(pace.until, after(21));
         assert_eq!(pace.received, 500 + (1 << 30) + 100);
     }
+
     #[test]
-    fn neighbours_keep_a_body_alive_while_they_come_fast_enough_and_not_for_ever() {
+    fn neighbours_keep_a_body_alive_while_it_has_a_part_of_the_link() {
         let limits = Limits {
             stall: Duration::from_secs(10),
             min_body_rate: 100,
@@ -151,17 +164,42 @@ mod tests {
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
         let own = Pace::begin(&limits, begun);
+        let (mut fair, mut trickling) = (own, own);
         let mut all = own;
         assert_eq!(own.among(&all, &limits), Patience::Slow(at(10)));
-        for second in 1..=300 {
+        for second in 1..=1000 {
             all.go_on(&limits, at(second), 200);
-            let silent = Patience::Silent(at((second + 10).min(200)));
-            assert_eq!(own.among(&all, &limits), silent);
+            fair.go_on(&limits, at(second), 25);
+            trickling.go_on(&limits, at(second), 5);
+            let kept = Patience::Silent(at(second + 10));
+            assert_eq!(fair.among(&all, &limits), kept);
+            if second < 190 {
+                assert_eq!(own.among(&all, &limits), kept);
+                assert_eq!(trickling.among(&all, &limits), kept);
+            }
         }
-        // Below the rate, the time that was left runs out, silent or not.
-        let mut heard = own;
-        heard.go_on(&limits, at(319), 0);
-        all.go_on(&limits, at(319), 0);
-        assert_eq!(heard.among(&all, &limits), Patience::Slow(at(320)));
+        assert_eq!(own.among(&all, &limits), Patience::Slow(at(200)));
+        assert_eq!(trickling.among(&all, &limits), Patience::Slow(at(400)));
+        // All together below the rate, none is kept any longer, silent or not.
+        all.go_on(&limits, at(1019), 0);
+        assert_eq!(fair.among(&all, &limits), Patience::Slow(at(1020)));
+    }
+
+    #[test]
+    fn without_a_least_rate_a_body_has_to_move() {
+        let limits = Limits {
+            stall: Duration::from_secs(10),
+            min_body_rate: 0,
+            ..Limits::default()
+        };
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let mut own = Pace::begin(&limits, begun);
+        own.go_on(&limits, at(50), 1);
+        let mut all = own;
+        all.go_on(&limits, at(100), 200);
+        assert_eq!(own.among(&all, &limits), Patience::Silent(at(110)));
+        all.go_on(&limits, at(245), 200);
+        assert_eq!(own.among(&all, &limits), Patience::Silent(at(250)));
     }
 }
