@@ -18,8 +18,11 @@ use crate::walk::{Stop, walk};
 
 /// Payloads up to this many bytes are read together with others; longer ones one by one.
 const COPIED: u32 = 1 << 20;
-/// Payload bytes that are in memory at once. For each so many the segment is read once more, front to back.
+/// Payload bytes that are in memory at once, or more of a segment that is larger than `PASSES` times this. For each so many the
+/// segment is read once more, front to back.
 const BAND: usize = if cfg!(test) { 64 } else { 16 << 20 };
+/// About so often a large segment is read.
+const PASSES: u64 = 8;
 /// Frames that are asked for at once: what they were read in goes when they are copied.
 const ASKED: usize = 256;
 
@@ -52,7 +55,7 @@ pub(super) struct Collected {
 /// Seals what is alive of `segment`, whose logical end is `end`, into file `number`: written and synced, neither its
 /// directory nor the manifest. `None` when nothing is alive.
 ///
-/// Takes memory for each frame, and for some megabytes of payload.
+/// Takes memory for each frame, and for payload: 16 MiB, or an eighth of the segment where that is more.
 pub(crate) fn seal(
     home: &Home,
     segment: &Arc<Segment>,
@@ -180,9 +183,10 @@ impl Target<'_> {
         let (number, lsns) = (self.number, (segment.base, end));
         let mut writer = SealedWriter::create_without(self.home, number, lsns, lost, self.throttle)
             .map_err(sort)?;
+        let most = band_bytes(segment.birth.bytes);
         while let Some(first) = frames.first() {
             let band;
-            (band, frames) = frames.split_at(band_of(frames));
+            (band, frames) = frames.split_at(band_of(frames, most));
             if first.len > COPIED {
                 let payload = cold::read(&[(Arc::clone(segment), *first)])?;
                 writer
@@ -207,12 +211,17 @@ impl Target<'_> {
     }
 }
 
-/// How many of `frames`, from the first, are read together.
-fn band_of(frames: &[FrameRef]) -> usize {
+/// How much of a segment of so many bytes is read together.
+fn band_bytes(segment: u64) -> usize {
+    usize::try_from(segment / PASSES).map_or(BAND, |part| part.max(BAND))
+}
+
+/// How many of `frames`, from the first, are read together: those up to `most` bytes.
+fn band_of(frames: &[FrameRef], most: usize) -> usize {
     let mut bytes = 0;
     let together = frames.iter().take_while(|frame| {
         bytes += frame.len as usize;
-        frame.len <= COPIED && bytes <= BAND
+        frame.len <= COPIED && bytes <= most
     });
     together.count().max(1)
 }
@@ -398,6 +407,26 @@ mod tests {
             seal_all(&home, &segment, end, &EverythingAlive).unwrap(),
         );
         model.assert_whole(&sealed);
+    }
+
+    #[test]
+    fn however_large_a_segment_is_it_is_read_only_some_times() {
+        let frame = |position| FrameRef {
+            lsn: BASE,
+            stream: 1,
+            position,
+            len: 250,
+        };
+        for count in [0, 1, 1000, 100_000] {
+            let frames: Vec<FrameRef> = (0..count).map(frame).collect();
+            let (mut left, mut bands) = (&frames[..], 0);
+            let most = band_bytes(count * 250);
+            while !left.is_empty() {
+                left = &left[band_of(left, most)..];
+                bands += 1;
+            }
+            assert!(bands <= PASSES + 1, "{count}: {bands}");
+        }
     }
 
     #[test]
