@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import httpx
 
+from durastream.client.apart import ThreadClient
 from durastream.client.core import beneath, clients
 from durastream.client.core.steps import Answer, Broken, Current, Operation, Request, Step
 
@@ -34,7 +35,7 @@ def shared_client() -> httpx.Client:
             found = _shared.get(os.getpid())
             if found is None:
                 # A client inherited through fork() shares its sockets with the parent: never touch it.
-                found = _shared[os.getpid()] = httpx.Client(**clients.client_options())
+                found = _shared[os.getpid()] = ThreadClient(**clients.client_options())
                 atexit.register(found.close)
     return found
 
@@ -55,7 +56,7 @@ class Wire:
         self._body: beneath.Body | None = None
         self._cancelled = threading.Event()
         # A connection that is back in the pool is another's: `cancel` must not find it through this answer.
-        self._ending = threading.Lock()
+        self._ending = threading.RLock()
 
     def send(self, request: Request) -> Answer:
         """Send it and read the whole answer."""
@@ -135,7 +136,7 @@ class Wire:
 
     def _marked(self, request: Request) -> httpx.Request:
         built = clients.build(self._client, request, self._timeout)
-        built.extensions[beneath.MARK] = self
+        built.extensions |= {beneath.MARK: self, beneath.GUARD: self._ending}
         return built
 
     def _lost(self, error: BaseException, url: httpx.URL) -> Exception | None:
@@ -163,7 +164,7 @@ class Wire:
             return
         if response is None:
             waiting = beneath.socket_of(self._client, self)
-        elif response.http_version == "HTTP/2":
+        elif response.http_version == "HTTP/2" and not isinstance(self._client, ThreadClient):
             return  # several answers share the connection: this one is noticed with its next bytes
         else:
             stream = response.extensions.get("network_stream")

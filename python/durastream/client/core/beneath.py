@@ -16,6 +16,8 @@ import httpcore
 from durastream.client.core.framing import Chunked, Sized
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import httpx
 
 READ_SIZE: Final = 96 << 10
@@ -28,6 +30,8 @@ WORTH: Final = 64 << 10
 """Bytes from which on that is worth while."""
 MARK: Final = "durastream.wire"
 """The extension of a request by which it is found again."""
+GUARD: Final = "durastream.guard"
+"""The extension with the lock that is held while its connection is given back."""
 _TO_CONNECTION = ("_stream", "_httpcore_stream", "_stream", "_connection")
 
 
@@ -161,13 +165,14 @@ def body(response: httpx.Response, most: int) -> Body | None:
 
 def socket_of(client: httpx.Client, mark: object) -> socket.socket | None:
     """The connection on which the request with this mark waits; `None` when others share it, or unknown."""
-    for transport in (client._transport, *client._mounts.values()):
-        for each in tuple(getattr(getattr(transport, "_pool", None), "_requests", ())):
+    for pool, apart in _pools(client):
+        kinds = (httpcore.HTTP11Connection, httpcore.HTTP2Connection)[: 1 + apart]
+        for each in tuple(getattr(pool, "_requests", ())):
             request = getattr(each, "request", None)
             if getattr(request, "extensions", {}).get(MARK) is not mark:
                 continue
             found: Any = getattr(each, "connection", None)
-            while found is not None and not isinstance(found, httpcore.HTTP11Connection):
+            while found is not None and not isinstance(found, kinds):
                 found = getattr(found, "_connection", None)
             stream = getattr(found, "_network_stream", None)
             return None if stream is None else socket_under(stream)
@@ -186,8 +191,8 @@ def retire(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> bool:
     hundred of those leave no room for another. The connection ends when what is on its way over it has ended.
     """
     found = False
-    for transport in (client._transport, *client._mounts.values()):
-        for each in tuple(getattr(getattr(transport, "_pool", None), "_connections", ())):
+    for pool, apart in _pools(client):
+        for each in () if apart else tuple(getattr(pool, "_connections", ())):
             connection: Any = each
             while connection is not None and not isinstance(
                 connection, httpcore.HTTP2Connection | httpcore.AsyncHTTP2Connection
@@ -200,6 +205,15 @@ def retire(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> bool:
                 connection._used_all_stream_ids = True
                 found = True
     return found
+
+
+def _pools(client: httpx.Client | httpx.AsyncClient) -> Iterator[tuple[Any, bool]]:
+    """Pools of httpcore, and whether each of their connections has one request at a time."""
+    for transport in (client._transport, *client._mounts.values()):
+        if (pools := getattr(transport, "pools", None)) is not None:
+            yield from pools()
+        else:
+            yield getattr(transport, "_pool", None), False
 
 
 def _port(place: Any) -> int:  # noqa: ANN401  (an origin of httpcore's, a URL of httpx's)

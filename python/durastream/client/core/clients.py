@@ -30,6 +30,7 @@ _KEY = os.urandom(16)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _CONFUSED = (RuntimeError, ValueError, KeyError)
 """What httpcore raises over an HTTP/2 connection on which another request was cancelled at a bad moment."""
+_HTTP2_MODULES = ("httpcore._sync.http2", "httpcore._async.http2")
 FAILURES = (httpx.RequestError, httpcore.NetworkError, httpcore.TimeoutException)
 """What reading a body may raise; `broken` says what it means."""
 _NO_TLS = frozenset(
@@ -174,12 +175,22 @@ def _of_h2(error: BaseException) -> bool:
     return type(error).__module__ == "h2.exceptions"
 
 
+def _within_http2(error: BaseException) -> bool:
+    """Whether it was raised in httpcore's HTTP/2: the pool may have dropped the connection already."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") in _HTTP2_MODULES:
+            return True
+        trace = trace.tb_next
+    return False
+
+
 def lost(
     client: httpx.Client | httpx.AsyncClient, url: httpx.URL, error: BaseException
 ) -> Exception | None:
     """What a request without a whole answer means to an operation; `None` when it means nothing to it."""
     shared = beneath.retire(client, url)
-    if _of_h2(error) or (shared and isinstance(error, _CONFUSED)):
+    if _of_h2(error) or (isinstance(error, _CONFUSED) and (shared or _within_http2(error))):
         return Broken(f"{type(error).__name__}: {error}", sent=True)
     if not isinstance(error, (*FAILURES, httpx.StreamError, Broken)):
         return None

@@ -151,9 +151,9 @@ class Server:
         """A client of its own where certificates are not checked as usual; else `durastream.client`'s."""
         if not self.insecure and self.ca_cert is None:
             return None
-        import httpx  # noqa: PLC0415  (slow to load, and seldom needed here)
+        from durastream.client.apart import ThreadClient  # noqa: PLC0415  (slow to load, and seldom needed)
 
-        return httpx.Client(http2=True, verify=self.certificates(), timeout=self.timeout)
+        return ThreadClient(http2=True, verify=self.certificates(), timeout=self.timeout)
 
     def certificates(self) -> Any:  # noqa: ANN401  (whatever httpx takes)
         """What httpx takes as `verify`. Raises BadUsageError."""
