@@ -99,9 +99,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> I
         return started[listener, version]
 
     yield of
-    for (_, version), server in started.items():
-        assert server.running(), server.log
+    ended = [(version, server, server.running()) for (_, version), server in started.items()]
+    for _, server, _ in ended:
         server.close()
+    for version, server, was_running in ended:
+        assert was_running, server.log
         spoken = {found[2] for found in LOGGED.finditer(server.log) if found[1] != "/health"}
         spoken.discard("-")  # what was no HTTP at all
         assert spoken == {version.removeprefix("HTTP/").removesuffix(".0")}

@@ -114,4 +114,4 @@ def test_every_name_is_there_and_told() -> None:
         assert getattr(durastream.client, name) is not None
     assert set(durastream.client.__all__) <= set(dir(durastream.client))
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = durastream.client.nonsense
+        _ = durastream.client.nonsense  # type: ignore[attr-defined]

@@ -88,13 +88,15 @@ __all__ = [
 _ON_LOOPS = ("astream", "AsyncStreamResponse", "AsyncDurableStream", "AsyncIdempotentProducer")
 
 
-def __getattr__(name: str) -> object:
-    if name not in _ON_LOOPS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from durastream.client import aio  # noqa: PLC0415
+if not TYPE_CHECKING:  # a checker would take any name for one of ours
 
-    globals().update((each, getattr(aio, each)) for each in _ON_LOOPS)
-    return globals()[name]
+    def __getattr__(name: str) -> object:
+        if name not in _ON_LOOPS:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from durastream.client import aio  # noqa: PLC0415
+
+        globals().update((each, getattr(aio, each)) for each in _ON_LOOPS)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:
