@@ -12,7 +12,8 @@ Checked against hypercorn 0.18.0. Replaced there, and why:
   no buffers, no priority tree, so a stalled stream is seen as one and reset after a deadline.
 - GOAWAY ends the connection's state in the `h2` library, here (with `keep_alive_max_requests` an SSE
   response in flight hangs) and in every client made with it. So it waits for the streams in flight, for
-  `AT_ONCE` at most; new ones wait meanwhile, and are then refused, which clients may retry elsewhere.
+  `AT_ONCE` at most, or half of the grace where one sends its body; new ones wait meanwhile, and are then
+  refused, which clients may retry elsewhere.
   While a stream is left it goes past the library (`_tell`).
 """
 
@@ -46,7 +47,9 @@ CREDIT = 32_768
 BATCH = 65_536
 """Bytes encoded before they are handed to the socket."""
 AT_ONCE = 0.25
-"""Seconds in which what is in flight at a shutdown is answered, or clients are told to go elsewhere."""
+"""Seconds in which what is in flight at a shutdown is answered, or clients are told to go elsewhere.
+
+Not told before half of the grace while a body is under way, which nobody may be able to send again."""
 ALL_STREAMS = 2**31 - 1
 GOAWAY_HEAD = b"\0\0\x08\x07\0\0\0\0\0"
 GONE_ROUND = b"leaving."
@@ -82,6 +85,8 @@ class Http2(H2Protocol):
         self._late: list[int] | None = None
         """Streams opened while the connection winds down; refused when clients are told to go elsewhere."""
         self._told = False
+        self._last = ALL_STREAMS
+        """The last stream that GOAWAY named. It names no higher one again (RFC 9113 section 6.8)."""
 
     async def initiate(self, headers: Headers | None = None, settings: bytes | None = None) -> None:
         """Send the server's preface."""
@@ -116,7 +121,8 @@ class Http2(H2Protocol):
         self._refuse_late()
         await self._flush()
         try:
-            self.connection.close_connection()
+            last = min(self._last, self.connection.highest_inbound_stream_id)
+            self.connection.close_connection(last_stream_id=last)
         except ProtocolError:
             pass
         else:
@@ -126,6 +132,8 @@ class Http2(H2Protocol):
     async def _go_elsewhere(self) -> None:
         """Tell clients that new streams belong elsewhere; those in flight go on (RFC 9113 section 6.8)."""
         await trio.sleep(AT_ONCE)
+        if self._has_body_under_way():
+            await trio.sleep(max(0.0, self._link.limits.grace / 2 - AT_ONCE))
         if self._requests:
             self._told = True
             self._refuse_late()
@@ -133,9 +141,14 @@ class Http2(H2Protocol):
             self.connection.ping(GONE_ROUND)
             await self._flush()
 
+    def _has_body_under_way(self) -> bool:
+        requests = self._requests.values()
+        return any(not request.body_ended and not request.started for request in requests)
+
     async def _tell(self, last: int) -> None:
         """Say GOAWAY in a way that keeps the library's state."""
-        frame = GOAWAY_HEAD + last.to_bytes(4) + bytes(4)
+        self._last = min(self._last, last)
+        frame = GOAWAY_HEAD + self._last.to_bytes(4) + bytes(4)
         await self._link.write(self.connection.data_to_send() + frame)
 
     def _refuse_late(self) -> None:

@@ -194,7 +194,7 @@ fn a_client_that_tries_again_at_once_goes_elsewhere_while_an_upload_is_finished(
             let (answer, mut body) = sender.send_request(post.body(()).unwrap(), false).unwrap();
             body.send_data(Bytes::from_static(b"half "), false).unwrap();
             tokio::time::sleep(Duration::from_millis(50)).await;
-            scope.spawn(|| listener.stop(Duration::from_secs(9)));
+            scope.spawn(|| listener.stop(Duration::from_secs(3)));
             tokio::time::sleep(Duration::from_millis(50)).await;
             let mut refused = 0;
             while let Ok(ready) = sender.clone().ready().await {

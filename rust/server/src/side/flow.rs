@@ -61,8 +61,13 @@ impl Link {
         })
     }
 
+    /// Whether somebody waits for a body, or for more of one.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waits.get() > 0
+    }
+
     fn go_on(&self, now: Instant, bytes: usize) {
-        if self.waits.get() > 0 {
+        if self.is_waited_for() {
             let mut pace = self.pace.get();
             pace.go_on(&self.room.limits, now, bytes);
             self.pace.set(pace);
@@ -261,7 +266,7 @@ impl Body {
         tokio::select! {
             () = drained => {}
             () = tokio::time::sleep_until(until.into()) => {}
-            _ = stopping.wait_for(|stopping| *stopping) => {}
+            _ = stopping.wait_for(Option::is_some) => {}
         }
     }
 

@@ -28,7 +28,8 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const SEND_BUFFER: usize = 256 << 10;
 const FRAME_BYTES: u32 = 16 << 10;
 /// What is in flight when a connection leaves is answered in this time, or clients are told to go elsewhere meanwhile. Not
-/// told before, because many take GOAWAY for the end of what they have in flight (Python's h2, and httpx with it).
+/// told before, because many take GOAWAY for the end of what they have in flight (Python's h2, and httpx with it). While a body
+/// is under way, which nobody may be able to send again, they are told after half of the time that is left to it.
 const AT_ONCE: Duration = Duration::from_millis(250);
 
 /// Serves a connection whose preface a loop saw.
@@ -109,6 +110,7 @@ where
             Course::Leaving | Course::Told if !stuck.get() => Duration::ZERO,
             Course::Leaving | Course::Told | Course::Left => limits.stall,
         };
+        let telling = tells_at(room, &streams, leaving_since);
         tokio::select! {
             biased;
             ended = streams.tasks.join_next(), if !streams.tasks.is_empty() => {
@@ -119,14 +121,18 @@ where
                 streams.settle();
                 idle_since = Instant::now();
             }
-            _ = stopping.wait_for(|stopping| *stopping), if course == Course::Open => {
+            _ = stopping.wait_for(Option::is_some), if course == Course::Open => {
                 course = Course::Leaving;
                 idle_since = Instant::now();
                 leaving_since = idle_since;
             }
-            () = tokio::time::sleep_until((leaving_since + AT_ONCE).into()),
+            () = tokio::time::sleep_until(telling.into()),
                 if course == Course::Leaving && !streams.is_empty() =>
             {
+                // A body may be waited for since then.
+                if Instant::now() < tells_at(room, &streams, leaving_since) {
+                    continue;
+                }
                 refuse(&mut late);
                 connection.graceful_shutdown();
                 course = Course::Told;
@@ -183,6 +189,14 @@ where
         }
     }
     Ok(())
+}
+
+/// When a connection that leaves since `since` tells its client to go elsewhere, if it has streams in flight by then.
+fn tells_at(room: &Room, streams: &Streams<'_>, since: Instant) -> Instant {
+    let until = *room.stopping.borrow();
+    let until = until.filter(|_| streams.link.is_waited_for());
+    let half = until.map(|until| until.saturating_duration_since(since) / 2);
+    since + half.unwrap_or_default().max(AT_ONCE)
 }
 
 /// A stream that has been opened, if there is one. What waits to be sent is sent before.

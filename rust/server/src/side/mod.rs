@@ -60,8 +60,8 @@ pub(crate) struct Room {
     pub(crate) local: String,
     wakes: wakes::Wakes,
     fields: RefCell<fields::Fields>,
-    /// True once the listener stops.
-    stopping: watch::Receiver<bool>,
+    /// Once the listener stops: until when what is in flight may go on.
+    stopping: watch::Receiver<Option<Instant>>,
 }
 
 impl Room {
@@ -79,7 +79,7 @@ impl Room {
         tls: Option<Arc<tls::Certificate>>,
         mailbox: Arc<Mailbox>,
         local: String,
-    ) -> impl FnOnce(watch::Receiver<bool>) -> Self + Send {
+    ) -> impl FnOnce(watch::Receiver<Option<Instant>>) -> Self + Send {
         move |stopping| Self {
             sampler: Sampler::new(&limits),
             service,
@@ -99,7 +99,7 @@ impl Room {
 
 /// Starts a side thread. It ends at the time that `Order::Stop` gives, or when all is done behind it.
 pub(crate) fn start(
-    furnish: impl FnOnce(watch::Receiver<bool>) -> Room + Send + 'static,
+    furnish: impl FnOnce(watch::Receiver<Option<Instant>>) -> Room + Send + 'static,
 ) -> io::Result<(mpsc::UnboundedSender<Order>, JoinHandle<()>)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -111,7 +111,7 @@ pub(crate) fn start(
     let thread = thread::Builder::new()
         .name("durastream-side".to_owned())
         .spawn(move || {
-            let (stop, stopping) = watch::channel(false);
+            let (stop, stopping) = watch::channel(None);
             let room = Rc::new(furnish(stopping));
             LocalSet::new().block_on(&runtime, serve(room, orders, stop));
             // Not waiting for a cold read that hangs.
@@ -123,7 +123,7 @@ pub(crate) fn start(
 async fn serve(
     room: Rc<Room>,
     mut orders: mpsc::UnboundedReceiver<Order>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Instant>>,
 ) {
     let mut tasks = JoinSet::new();
     let pump = tokio::task::spawn_local({
@@ -143,7 +143,7 @@ async fn serve(
                 None => break,
                 Some(Order::Stop(at)) => {
                     until = Some(until.map_or(at, |known| known.min(at)));
-                    stop.send_replace(true);
+                    stop.send_replace(until);
                     if tasks.is_empty() {
                         break;
                     }

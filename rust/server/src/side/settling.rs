@@ -23,7 +23,7 @@ pub(super) struct Streams<'a> {
     room: &'a Rc<Room>,
     /// The connection's scheme and its peer.
     from: (&'static str, &'a str),
-    link: Rc<Link>,
+    pub(super) link: Rc<Link>,
     /// Those that take their time.
     pub(super) tasks: JoinSet<()>,
     /// Those that wait for the log alone, in LSN order.

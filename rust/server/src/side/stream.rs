@@ -211,7 +211,7 @@ async fn wait(
         None => waiting.wake().await,
         Some(until) => {
             let mut stopping = room.stopping.clone();
-            let told = *stopping.borrow_and_update();
+            let told = stopping.borrow_and_update().is_some();
             tokio::select! {
                 wake = waiting.wake() => wake,
                 () = tokio::time::sleep_until(until.into()) => None,

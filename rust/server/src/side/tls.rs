@@ -160,7 +160,7 @@ async fn try_accept(room: &Rc<Room>, plain: Plain, counted: Share) -> io::Result
     let mut stopping = room.stopping.clone();
     let stream = tokio::select! {
         done = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)) => done??,
-        _ = stopping.wait_for(|stopping| *stopping) => return Ok(()),
+        _ = stopping.wait_for(Option::is_some) => return Ok(()),
     };
     if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
         http2::serve(room, stream, Vec::new(), ("https", peer), counted).await;
