@@ -138,7 +138,8 @@ def test_http_2_clients_are_told_to_go_elsewhere_while_an_upload_is_finished(
         refused: list[int] = []
         lasts: list[int] = []
         sock.sendall(opened(last))
-        for kind, stream, payload in frames(sock):
+        coming = frames(sock)
+        for kind, stream, payload in coming:
             if kind == HeadersFrame.type:
                 break
             if kind == RstStreamFrame.type:
@@ -159,7 +160,7 @@ def test_http_2_clients_are_told_to_go_elsewhere_while_an_upload_is_finished(
         assert len(refused) <= 3
         assert lasts == [2**31 - 1, last]
         # RFC 9113 section 6.8: whatever was opened behind it.
-        lasts += [int.from_bytes(p[:4]) for kind, _, p in frames(sock) if kind == GoAwayFrame.type]
+        lasts += [int.from_bytes(p[:4]) for kind, _, p in coming if kind == GoAwayFrame.type]
         assert lasts == sorted(lasts, reverse=True)
         stopping.join()
     server.start()
