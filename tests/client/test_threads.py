@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from conftest import ServerFactory
 from durastream.client import DurableStream, IdempotentProducer, Retry, stream
 from durastream.client.apart import ThreadClient
-from support.cells import ONLY_HTTP2
+from support.cells import ONLY_HTTP2, Authority
 
 from .conftest import Room
 
@@ -89,6 +90,29 @@ def test_requests_one_after_the_other_share_a_connection(room: Room) -> None:
             assert answer.http_version == "HTTP/2"
             numbers.append(answer.extensions["stream_id"])
         assert numbers == [1, 3, 5, 7, 9]
+
+
+@ONLY_HTTP2
+def test_appends_one_after_the_other_share_connections(room: Room) -> None:
+    """Not quite all: what a server says about its windows behind an answer looks like an end."""
+    url = room.create()
+    with ThreadClient(http2=True) as client:
+        numbers = [client.post(url, json=[number]).extensions["stream_id"] for number in range(50)]
+    assert numbers.count(1) <= 5
+
+
+def test_a_connection_that_its_server_ended_is_not_used_again(
+    server_factory: ServerFactory, listener: str, version: str, authority: Authority
+) -> None:
+    """An append that is not tried again would fail, and nobody would know whether it was written."""
+    tls = authority.flags if version == "HTTP/2" else ()
+    server = server_factory("--listener", listener, "--keep-alive", "0.2", *tls)
+    handle = DurableStream(f"{server.url}/v1/stream/idle", retry=NEVER)
+    handle.create("application/json")
+    for number in range(4):
+        handle.append(number)
+        time.sleep(0.6)  # it is idle for too long
+    assert handle.stream().json() == [0, 1, 2, 3]
 
 
 @ONLY_HTTP2

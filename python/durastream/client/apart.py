@@ -75,11 +75,17 @@ class Apart(httpx.BaseTransport):
             transport.close()
 
     def _take(self, origin: Origin) -> httpx.BaseTransport:
+        ended = []
         with self._lock:
-            kept = self._idle.get(origin)
+            kept = self._idle.get(origin, [])
+            # httpcore itself looks only at idle connections of HTTP/1.1.
+            while kept and beneath.is_spoken_to(kept[-1][1]):
+                ended.append(kept.pop()[1])
             transport = kept.pop()[1] if kept else self._make()
             self._busy.add(transport)
-            return transport
+        for each in ended:
+            each.close()
+        return transport
 
     def _back(self, origin: Origin, transport: httpx.BaseTransport, whole: bool) -> None:
         """The answer was closed. One not read to its end leaves its stream open: the connection is lost."""

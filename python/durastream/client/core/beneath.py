@@ -207,6 +207,18 @@ def retire(client: httpx.Client | httpx.AsyncClient, url: httpx.URL) -> bool:
     return found
 
 
+def is_spoken_to(transport: httpx.BaseTransport) -> bool:
+    """Whether the server said something on an idle connection: mostly that it has ended it."""
+    for each in tuple(getattr(getattr(transport, "_pool", None), "_connections", ())):
+        found: Any = each
+        while hasattr(found, "_connection"):
+            found = found._connection
+        stream = getattr(found, "_network_stream", None)
+        if stream is not None and stream.get_extra_info("is_readable"):
+            return True
+    return False
+
+
 def _pools(client: httpx.Client | httpx.AsyncClient) -> Iterator[tuple[Any, bool]]:
     """Pools of httpcore, and whether each of their connections has one request at a time."""
     for transport in (client._transport, *client._mounts.values()):
