@@ -47,12 +47,15 @@ def run(given: argparse.Namespace) -> int:
     checkpoint = "none"
     if found["checkpoint"] is not None:
         checkpoint = f"at LSN {found['checkpoint']}, {size(found['checkpoint_bytes'])}"
+    ratio = ""
+    if amplification:
+        digits = 0 if amplification > 99 else 1
+        ratio = f", {amplification:,.{digits}f} times the payload"
     rows = {
         "streams": f"{found['streams']:,}",
         "events": f"{found['events']:,}",
         "payload": size(payload),
-        "on disk": size(on_disk)
-        + (f", {amplification:.3g} times the payload" if amplification else ""),
+        "on disk": size(on_disk) + ratio,
         "segments": f"{plural(len(found['segments']), 'segment')} in use, {found['reserves']} prepared",
         "sealed": f"{plural(len(found['sealed_files']), 'file')}, "
         f"{size(sum(file['bytes'] for file in found['sealed_files']))}, up to LSN {found['sealed']}",
