@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from durastream.settings import LISTENERS
 from support.cells import SPOKEN, Authority
 from support.server import Server
+
+# Whoever runs the tests in the background of a shell has Ctrl-C ignored, and would hand that on to every process here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A failure found by `make fuzz` is replayed first by every later run, quick ones too.
 EXAMPLES = DirectoryBasedExampleDatabase(Path(__file__).parent.parent / "fuzz" / "examples")

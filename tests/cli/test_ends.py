@@ -253,7 +253,7 @@ def test_help_has_examples_statuses_and_is_quick(run: Run) -> None:
         _, description, *_ = shown.split("\n\n")
         assert max(map(len, description.splitlines())) < 80
     assert (
-        "payload kept in memory for readers; default 256MiB"
+        "payload kept in memory for readers; default 64MiB"
         in run("serve", "--help", COLUMNS="200").out.decode()
     )
     taken = []

@@ -87,14 +87,16 @@ class H2Client:
         headers: Iterable[tuple[bytes, bytes]] = (),
         *,
         end: bool = True,
+        flush: bool = True,
     ) -> int:
-        """Send HEADERS; the stream's number."""
+        """Send HEADERS, at once or together with what comes next; the stream's number."""
         stream = self.h2.get_next_available_stream_id()
         fields = [(b":method", method), (b":authority", b"x")]
         if path is not None:
             fields += [(b":scheme", b"http"), (b":path", path)]
         self.h2.send_headers(stream, [*fields, *headers], end_stream=end)
-        self.flush()
+        if flush:
+            self.flush()
         return stream
 
     def data(self, stream: int, data: bytes, *, end: bool = False) -> None:

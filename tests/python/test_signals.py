@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-# Whoever runs the tests in the background of a shell has Ctrl-C ignored, and hands that on.
 PRELUDE = """
-import signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys, time
 from durastream import LogEngine
 log = LogEngine(sys.argv[1])
 log.create("s", body=b"abc")
