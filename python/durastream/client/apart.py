@@ -11,19 +11,15 @@ import contextlib
 import functools
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from durastream.client.core import beneath
+from durastream.client.core.clients import KEPT, KEPT_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-KEPT: Final = 100
-"""Idle transports of an origin, at most."""
-KEPT_FOR: Final = 30.0
-"""Seconds; servers close idle connections some time, too."""
 
 Origin = tuple[bytes, int | None]
 
@@ -35,7 +31,7 @@ class Apart(httpx.BaseTransport):
         self._make = make
         self._plain = make()  # httpx chooses HTTP/2 by ALPN alone
         self._lock = threading.Lock()
-        # Those used last are at the end, with the time of that.
+        # Of each origin, those used last at the end, with the time of that.
         self._idle: dict[Origin, list[tuple[float, httpx.BaseTransport]]] = {}
         self._busy: set[httpx.BaseTransport] = set()
         self._closed = False

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import ssl
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlencode
 
 import h11
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from durastream.client.core.steps import Request
 
 DEFAULT_TIMEOUT = 30.0
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+KEPT: Final = 100
+"""Idle connections, at most."""
+KEPT_FOR: Final = 30.0
+"""Seconds that one stays open; servers close idle connections some time, too."""
+_LIMITS = httpx.Limits(
+    max_connections=None, max_keepalive_connections=KEPT, keepalive_expiry=KEPT_FOR
+)
 _KEY = os.urandom(16)
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _CONFUSED = (RuntimeError, ValueError, KeyError)
